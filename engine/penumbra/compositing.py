@@ -1,0 +1,44 @@
+"""The only ``over``, premultiply and recompose of the engine (Porter and Duff, 1984).
+
+numpy, H x W x C float32; whatever light the inputs are in, the outputs are in the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from penumbra.color import FloatArray
+from penumbra.frames import LayerStack
+
+
+def over(foreground: FloatArray, background: FloatArray) -> FloatArray:
+    """Premultiplied RGBA (..., 4) over opaque RGB (..., 3)."""
+    return foreground[..., :3] + (1 - foreground[..., 3:4]) * background
+
+
+def premultiply(straight: FloatArray) -> FloatArray:
+    """Straight RGBA (..., 4) to premultiplied."""
+    return np.concatenate([straight[..., :3] * straight[..., 3:4], straight[..., 3:4]], axis=-1)
+
+
+def recompose(stack: LayerStack) -> FloatArray:
+    """All layers over the clean plate, back to front: H x W x 3."""
+    result = stack.background
+    for layer in stack.layers:
+        result = over(layer.pixels, result)
+    return result
+
+
+def transmittances(alphas: Sequence[FloatArray]) -> tuple[list[FloatArray], FloatArray]:
+    """What of each layer is seen through the layers in front of it, and what of the background through all.
+
+    ``alphas`` back to front, any common shape; T_i = prod over j in front of i of (1 - a_j).
+    """
+    through = np.ones_like(alphas[0]) if len(alphas) else np.ones((), np.float32)
+    seen: list[FloatArray] = []
+    for alpha in reversed(alphas):
+        seen.append(through)
+        through = through * (1 - alpha)
+    return seen[::-1], through

@@ -1,0 +1,1 @@
+"""The Nuke node: a thin front of the engine, started as a subprocess (not built yet)."""
