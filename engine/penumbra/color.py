@@ -92,4 +92,4 @@ class DisplayEncoding:
                 low = middle
             else:
                 high = middle
-        return (low * high) ** 0.5
+        return float((low * high) ** 0.5)

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from penumbra.errors import WeightsError
 
 CONTRACT_VERSION = 1
+CONTRACT_KEY = "penumbra.contract"  # of the metadata entry that holds it, in .safetensors and .onnx files
+FINGERPRINT_KEY = "penumbra.fingerprint"  # the same in the graphs that belong together
+GRAPH_NAMES = ("frame_encoder", "mask_encoder", "layer_decoder")
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,12 @@ JOB_VERSION = 1
 
 # Names a host keeps for itself (Nuke's layers, EXR's main parts) and the folders and files of the output itself.
 RESERVED_NAMES = frozenset(
-    "rgba rgb alpha depth forward backward motion mask deep other disparityl disparityr rotopaint_mask "
-    "background clean preview manifest layers con prn aux nul".split()
+    (
+        *("rgba", "rgb", "alpha", "depth", "forward", "backward", "motion", "mask", "deep", "other"),
+        *("disparityl", "disparityr", "rotopaint_mask"),
+        *("background", "clean", "preview", "manifest", "layers"),
+        *("con", "prn", "aux", "nul"),
+    )
 )
 NAME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}\Z")
 PRECISIONS = ("half", "float")
@@ -68,7 +72,8 @@ class FrameRange:
 class PlateSettings:
     """Where the plate is. ``path``: a pattern (``%04d``, ``####``, ``@@@@``), a folder, one file of a sequence, or a
     movie. ``frames``: None takes all. ``color_space``: ``auto`` or a name OpenColorIO knows. ``working_space``:
-    ``auto`` keeps the plate's own primaries, else the linear space layers are written in."""
+    ``auto`` keeps the plate's own primaries, else the linear space layers are written in.
+    """
 
     path: str
     frames: Optional[FrameRange] = None
@@ -81,7 +86,8 @@ class MaskSettings:
     """One object and its roto mask. ``channel``: ``auto`` (alpha if there is one, else luminance), ``alpha``,
     ``luminance``, ``channel:NAME`` (an EXR channel such as ``channel:roto.person``), ``id:VALUE`` (pixels of that value
     of an ID image's first channel) or ``color:RRGGBB`` (pixels of that 8-bit colour). ``offset`` is added to the mask's
-    own frame numbers; None finds it (the same numbers as the plate, else first on first)."""
+    own frame numbers; None finds it (the same numbers as the plate, else first on first).
+    """
 
     name: str
     path: str
@@ -165,7 +171,8 @@ class RefineSettings:
 @dataclass(frozen=True)
 class ModelSettings:
     """``weights``: ``auto`` (shipped), ``random``, or a .safetensors file. ``working_size``: (height, width) in
-    multiples of 16, None chooses from the plate's aspect and the work at hand. ``seed`` fixes every random choice."""
+    multiples of 16, None chooses from the plate's aspect and the work at hand. ``seed`` fixes every random choice.
+    """
 
     weights: str = "auto"
     working_size: Optional[Tuple[int, int]] = None

@@ -1,0 +1,71 @@
+# One command for each thing a contributor does; CI runs the same (see .ci/run).
+#
+#   make setup      the environment, in .venv; does nothing while it is current
+#   make demo       a clip rendered, taken apart and scored, in demo/
+#   make check      lint, format, types, import layers, and the syntax floor of what hosts import
+#   make test       check and the ordinary tests
+#   make test-slow  the tests that take longer
+#   make bench      the benchmarks
+#   make clean      removes what the others made, the environment included
+#
+# PYTHON names the interpreter to make the environment with, 3.10 to 3.13; VENV another place for it;
+# PYTHON39 a Python 3.9, the oldest a host brings, to import the host modules with.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check host-floor test test-slow bench clean
+
+PYTHON ?= python3
+PYTHON39 ?= python3.9
+VENV ?= .venv
+RUN := $(VENV)/bin/python -m
+STAMP := $(VENV)/.installed
+HOST_MODULES := plugin_nuke plugin_resolve $(wildcard $(addprefix engine/penumbra/,job.py events.py launch.py errors.py))
+
+help:
+	@sed -n '3,9s/^# *//p' Makefile
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	    { echo "$(PYTHON) is not Python 3.10 to 3.13. Name one: make setup PYTHON=python3.11" >&2; exit 1; }
+	@$(RUN) pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
+	    { echo "$(PYTHON) cannot make an environment. On Debian: apt install python3-venv" >&2; exit 1; }
+	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup
+	$(RUN) penumbra demo demo
+
+check: setup host-floor
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+	$(VENV)/bin/lint-imports
+
+# Nuke 14 brings Python 3.9: newer syntax in these would not even import there.
+host-floor: setup
+	$(RUN) ruff check --isolated --quiet --target-version py39 --select E9,F63,F7 $(HOST_MODULES)
+	@if $(PYTHON39) -c '' 2> /dev/null; then \
+	    $(PYTHON39) -B tests/import_host_modules.py; \
+	else \
+	    echo "host-floor: no $(PYTHON39) here, so the host modules were not imported with it: skipped"; \
+	fi
+
+test: check
+	$(RUN) pytest
+
+# pytest ends with 5 where no test is marked so.
+test-slow: setup
+	$(RUN) pytest -m 'slow and not gpu and not host' || [ $$? -eq 5 ]
+
+bench: setup
+	@for script in benchmarks/bench_*.py; do \
+	    if [ -e "$$script" ]; then echo "$$script"; $(VENV)/bin/python "$$script"; fi; \
+	done
+
+clean:
+	rm -rf $(VENV) build demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

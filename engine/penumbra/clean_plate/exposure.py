@@ -1,0 +1,149 @@
+"""How much brighter or darker each frame is than the clip: sensors, lamps and clouds drift.
+
+Everything here works on thumbnails: means over blocks of pixels outside the masks, a few dozen blocks across.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from penumbra.clean_plate.mosaic import Matrices, Mosaic, mapped
+from penumbra.color import FloatArray
+from penumbra.frames import BoolArray
+
+ACROSS = 96  # blocks in a thumbnail's longer side
+NOISE = 0.003  # a gain closer to 1 than this is not told from noise
+CERTAIN = 4.0  # standard errors a gain must differ from 1
+MOST_GAIN = 4.0  # beyond this it is another scene, not an exposure
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """``colour`` (N, h, w, 3) float32 means of the free pixels of each block, linear light; ``free`` (N, h, w) float32
+    share of each block that is free of masks; ``block``: (height, width) of a block in plate pixels.
+    """
+
+    colour: FloatArray
+    free: FloatArray
+    block: tuple[float, float]
+
+
+def thumbnail_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the thumbnail of a plate."""
+    factor = max(1.0, max(size) / ACROSS)
+    return max(1, round(size[0] / factor)), max(1, round(size[1] / factor))
+
+
+def thumbnail(plate: FloatArray, free: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
+    """Mean colour (h, w, 3) of the free pixels of each block, and the free share (h, w)."""
+    height, width = thumbnail_size(plate.shape[:2])
+    weight = (free > 0).astype(np.float32)
+    share = cv2.resize(weight, (width, height), interpolation=cv2.INTER_AREA)
+    total = cv2.resize(plate * weight[..., None], (width, height), interpolation=cv2.INTER_AREA)
+    share, total = np.asarray(share).reshape(height, width), np.asarray(total).reshape(height, width, 3)
+    return total / np.maximum(share, 1e-6)[..., None], np.clip(share, 0, 1)
+
+
+def estimate_gains(thumbnails: Thumbnails, mosaics: tuple[Mosaic, ...]) -> FloatArray:
+    """Gains (N, 3), frame over clip, exactly 1 where they cannot be told from noise; their median over frames is 1.
+
+    Robust: each is the centre, over blocks, of the ratio of the frame to the median of all frames, repeated once with
+    the frames evened out.
+    """
+    gains = np.ones((len(thumbnails.colour), 3), np.float64)
+    if len(gains) < 3:
+        return gains.astype(np.float32)
+    error = np.full_like(gains, np.inf)
+    for _ in range(2):
+        for mosaic in mosaics:
+            served = slice(mosaic.first, mosaic.last + 1)
+            ratios = _ratios(_on_mosaic(thumbnails, mosaic, gains))
+            centre, uncertain = _centres(ratios)
+            gains[served] *= centre
+            error[served] = uncertain
+    gains /= np.median(gains, axis=0)
+    return _significant(gains, error)
+
+
+def _centres(ratios: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centre of each frame's ratios (frames, blocks, 3) and its standard error: (frames, 3) each; 1 and infinity where
+    fewer than a dozen blocks tell.
+
+    Tukey's biweight, from the median on: moving shadows pull even a median to one side.
+    """
+    neutral = np.ones((len(ratios), 3)), np.full((len(ratios), 3), np.inf)
+    if not ratios.shape[1]:
+        return neutral
+    centre = np.nanmedian(ratios, axis=1).astype(np.float64)
+    for _ in range(10):
+        apart = ratios - centre[:, None]
+        spread = np.maximum(1.4826 * np.nanmedian(np.abs(apart), axis=1), 1e-5)
+        weight = np.maximum(1 - (apart / (3 * spread[:, None])) ** 2, 0) ** 2
+        weight[np.isnan(weight)] = 0
+        centre = centre + (weight * np.nan_to_num(apart)).sum(1) / np.maximum(weight.sum(1), 1e-6)
+    told = (~np.isnan(ratios)).sum(1)
+    # Neighbouring blocks err together, so a sixteenth of them count.
+    uncertain = spread / np.sqrt(np.maximum(told / 16, 1))
+    return np.where(told >= 12, centre, neutral[0]), np.where(told >= 12, uncertain, neutral[1])
+
+
+def _significant(gains: NDArray[np.float64], error: NDArray[np.float64]) -> FloatArray:
+    """A frame keeps its gains, all channels or none, where any of them differs from 1 for certain."""
+    certain = np.abs(gains - 1) > np.maximum(NOISE, CERTAIN * error)
+    possible = (gains < MOST_GAIN) & (gains > 1 / MOST_GAIN)
+    kept = certain.any(1, keepdims=True) & possible.all(1, keepdims=True) & np.isfinite(error).all(1, keepdims=True)
+    return np.where(kept, gains, 1).astype(np.float32)
+
+
+def _on_mosaic(thumbnails: Thumbnails, mosaic: Mosaic, gains: NDArray[np.float64]) -> FloatArray:
+    """The evened thumbnails (frames served, h', w', 3) on a small picture of the mosaic, NaN where nothing is free."""
+    served = range(mosaic.first, mosaic.last + 1)
+    tall = max(1, round(mosaic.height / thumbnails.block[0]))
+    wide = max(1, round(mosaic.width / thumbnails.block[1]))
+    stack = np.full((len(served), tall, wide, 3), np.nan, np.float32)
+    for row, index in zip(stack, served, strict=True):
+        colour = (thumbnails.colour[index] / gains[index]).astype(np.float32)
+        whole = (thumbnails.free[index] > 0.95).astype(np.float32)
+        if not mosaic.still:
+            backward = _between_blocks(np.linalg.inv(mosaic.homographies[index]), thumbnails.block)
+            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            colour = cv2.warpPerspective(colour, backward, (wide, tall), flags=flags)
+            whole = cv2.warpPerspective(whole, backward, (wide, tall), flags=flags)
+        row[whole > 0.99] = colour[whole > 0.99]
+    return stack
+
+
+def _between_blocks(homography: Matrices, block: tuple[float, float]) -> Matrices:
+    enlarge = np.array([[block[1], 0, (block[1] - 1) / 2], [0, block[0], (block[0] - 1) / 2], [0, 0, 1]], np.float64)
+    return np.linalg.inv(enlarge) @ homography @ enlarge
+
+
+def _ratios(stack: FloatArray) -> FloatArray:
+    """Ratios (frames, blocks, 3) to the median, over blocks that three frames or more see and that are not black."""
+    often = (~np.isnan(stack[..., 0])).sum(0) >= 3
+    values = stack[:, often]
+    if not values.shape[1]:
+        return np.zeros((len(stack), 0, 3), np.float32)
+    middle = np.nanmedian(values, axis=0)
+    bright = (middle > 0.02 * max(float(np.median(middle)), 1e-4)).all(-1) & (middle > 1e-4).all(-1)
+    ratios: FloatArray = values[:, bright] / middle[bright]
+    # A frame without any block in common has a column of NaN only; a neutral one keeps numpy from complaining.
+    empty = np.isnan(ratios).all(axis=(1, 2))
+    ratios[empty] = 1
+    return ratios
+
+
+def free_at(thumbnails: Thumbnails, index: int, homography: Matrices, points: NDArray[np.float64]) -> BoolArray:
+    """Whether mosaic points (P, 2) may be seen free of masks at a frame, by its thumbnail: generous, never missing."""
+    backward = np.asarray(np.linalg.inv(homography), np.float64)
+    at = mapped(backward, points)
+    height, width = thumbnails.free.shape[1:]
+    cell = (at + 0.5) / (thumbnails.block[1], thumbnails.block[0])
+    inside = np.isfinite(at).all(-1) & (cell > -0.5).all(-1) & (cell < (width + 0.5, height + 0.5)).all(-1)
+    x, y = (np.where(inside, axis, 0).astype(int) for axis in cell.T)
+    free: BoolArray = inside & (thumbnails.free[index][y.clip(0, height - 1), x.clip(0, width - 1)] > 0)
+    return free

@@ -1,0 +1,115 @@
+"""The clean plate on disk, and its view from every frame."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penumbra.clean_plate.mosaic import Matrices, Mosaic, mask_out_of_mosaic, out_of_mosaic, plan_mosaics
+from penumbra.color import FloatArray
+from penumbra.errors import OutputError
+
+STORE_VERSION = 1
+MARKER = "clean_plate.json"
+
+
+@dataclass(frozen=True, eq=False)
+class CleanPlate:
+    """What stands behind the objects.
+
+    ``gains`` (N, 3): exposure of each frame relative to the clean plate kept, exactly 1 where it does not drift.
+    ``never_seen_share``: share in [0, 1] of the frames' pixels that are behind an object at every frame and were
+    filled from around. ``warnings``: sentences for the user. ``pictures`` and ``seen`` are memory maps, one per
+    mosaic: (rows, columns, 3) float32 scene-linear and (rows, columns) bool.
+    """
+
+    size: tuple[int, int]
+    mosaics: tuple[Mosaic, ...]
+    pictures: tuple[FloatArray, ...]
+    seen: tuple[NDArray[np.bool_], ...]
+    gains: FloatArray
+    never_seen_share: float
+    warnings: tuple[str, ...]
+
+    def at(self, index: int) -> tuple[FloatArray, FloatArray]:
+        """Frame ``index`` (from 0): background (H, W, 3) float32 scene-linear with that frame's exposure, and (H, W)
+        float32 in [0, 1], 1 where the pixel was really seen at some frame. Safe to call from several threads.
+        """
+        which = next(k for k, mosaic in enumerate(self.mosaics) if mosaic.first <= index <= mosaic.last)
+        mosaic, picture, seen = self.mosaics[which], self.pictures[which], self.seen[which]
+        if mosaic.still:
+            background, share = np.array(picture, np.float32), np.array(seen, np.float32)
+        else:
+            background, _ = out_of_mosaic(picture, mosaic.homographies[index], self.size)
+            share = mask_out_of_mosaic(seen, mosaic.homographies[index], self.size)
+        if (self.gains[index] != 1).any():
+            background *= self.gains[index]
+        return background, share
+
+
+def load_clean_plate(folder: Path, homographies: Matrices, numbers: Sequence[int]) -> CleanPlate:
+    """The clean plate that ``build_clean_plate`` left in ``folder`` for the same frames and the same camera.
+
+    Raises :class:`OutputError` where there is none, it is not whole, or it was made for another camera.
+    """
+    try:
+        facts: Any = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        if facts["version"] != STORE_VERSION or facts["made_for"] != _digest(homographies, numbers):
+            raise OutputError(f"The clean plate in {folder} was made for another camera or frames.", "Build it again.")
+        return _opened(folder, homographies, facts)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"There is no whole clean plate in {folder}.", "Build it again.") from error
+
+
+def picture_path(folder: Path, which: int) -> Path:
+    """Where the colours of a mosaic lie."""
+    return folder / f"mosaic_{which:03d}.npy"
+
+
+def seen_path(folder: Path, which: int) -> Path:
+    """Where a mosaic's matte of seen pixels lies."""
+    return folder / f"seen_{which:03d}.npy"
+
+
+def write_marker(
+    folder: Path, homographies: Matrices, numbers: Sequence[int], size: tuple[int, int], gains: FloatArray,
+    never_seen_share: float, warnings: Sequence[str],
+) -> None:  # fmt: skip
+    """The last file written: with it the clean plate is whole."""
+    facts = {
+        "version": STORE_VERSION,
+        "made_for": _digest(homographies, numbers),
+        "size": list(size),
+        "gains": gains.astype(float).tolist(),
+        "never_seen_share": never_seen_share,
+        "warnings": list(warnings),
+    }
+    part = folder / (MARKER + ".part")
+    part.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    part.replace(folder / MARKER)
+
+
+def _digest(homographies: Matrices, numbers: Sequence[int]) -> str:
+    held = np.ascontiguousarray(homographies, np.float64).tobytes() + np.array(numbers, np.int64).tobytes()
+    return hashlib.sha256(held).hexdigest()
+
+
+def _opened(folder: Path, homographies: Matrices, facts: Any) -> CleanPlate:
+    size = (int(facts["size"][0]), int(facts["size"][1]))
+    mosaics = plan_mosaics(homographies, size)
+    pictures = tuple(np.load(picture_path(folder, k), mmap_mode="r") for k in range(len(mosaics)))
+    seen = tuple(np.load(seen_path(folder, k), mmap_mode="r") for k in range(len(mosaics)))
+    gains = np.array(facts["gains"], np.float32)
+    for mosaic, picture, matte in zip(mosaics, pictures, seen, strict=True):
+        room = (mosaic.height, mosaic.width)
+        if picture.shape != (*room, 3) or matte.shape != room or gains.shape != (len(homographies), 3):
+            raise ValueError("a file of another size")
+    share, warnings = float(facts["never_seen_share"]), tuple(str(sentence) for sentence in facts["warnings"])
+    return CleanPlate(size, mosaics, pictures, seen, gains, share, warnings)

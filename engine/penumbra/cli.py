@@ -1,0 +1,416 @@
+"""The command line: every command parses, calls one function of the engine, and turns errors into a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from penumbra import __version__
+from penumbra.errors import JobError, PenumbraError, Stopped
+from penumbra.events import Event, OnEvent
+from penumbra.job import (
+    CameraSettings,
+    CleanPlateSettings,
+    FrameRange,
+    Job,
+    MaskSettings,
+    OrderSettings,
+    OutputSettings,
+    PlateSettings,
+    RefineSettings,
+    json_schema,
+    load_job,
+)
+from penumbra.reporting import Reporter, error_event
+
+app = typer.Typer(
+    name="penumbra",
+    help="One RGBA layer per object, with its shadows and reflections in the layer, plus a clean plate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON event per line on stdout; logs go to stderr.")]
+
+
+def main() -> None:
+    """The ``penumbra`` command."""
+    app()
+
+
+@app.command()
+def decompose(
+    plate: Annotated[str | None, typer.Argument(help="Pattern (%04d, ####), folder, one file, or a movie.")] = None,
+    mask: Annotated[list[str] | None, typer.Option(help="NAME=PATH, back to front; one per object.")] = None,
+    output: Annotated[str | None, typer.Option("-o", "--output", help="Output folder.")] = None,
+    frames: Annotated[str | None, typer.Option(help="Such as 1001-1100; default all.")] = None,
+    colorspace: Annotated[str | None, typer.Option(help="The plate's colour space, as OpenColorIO names it.")] = None,
+    working_space: Annotated[str | None, typer.Option(help="Linear space of the layers; default the plate's.")] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=alpha|luminance|channel:LAYER.C|id:VALUE|color:RRGGBB, the mask's channel."),
+    ] = None,
+    invert: Annotated[list[str] | None, typer.Option(help="NAME of a mask that is white outside.")] = None,
+    order: Annotated[
+        list[str] | None, typer.Option(help="Back to front: car,person; from a frame on: 1050:person,car.")
+    ] = None,
+    clean_plate: Annotated[str | None, typer.Option(help="Your own clean plate: a still, sequence or movie.")] = None,
+    camera: Annotated[str | None, typer.Option(help="auto, locked, or a homographies file.")] = None,
+    refine: Annotated[str | None, typer.Option(help="off, 200 (steps) or 5min.")] = None,
+    weights: Annotated[str | None, typer.Option(help="auto, random, or a .safetensors file.")] = None,
+    size: Annotated[str | None, typer.Option(help="Working size HEIGHTxWIDTH, multiples of 16.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Fixes every random choice.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+    precision: Annotated[str | None, typer.Option(help="half or float.")] = None,
+    compression: Annotated[str | None, typer.Option(help="zips, zip, piz, rle, none, dwaa, dwab.")] = None,
+    previews: Annotated[bool | None, typer.Option(help="Write the contact sheet and the preview movie.")] = None,
+    job: Annotated[Path | None, typer.Option(help="A job file; options given beside it win.")] = None,
+    save_job: Annotated[Path | None, typer.Option(help="Write the job to this file and stop.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")] = False,
+    replace_output: Annotated[bool, typer.Option("--replace", help="Overwrite another job's result.")] = False,
+    json_events: JsonOption = False,
+) -> None:
+    """Take a clip apart: one layer per mask, and the clean plate."""
+    given = {
+        "plate": plate, "mask": mask, "output": output, "frames": frames, "colorspace": colorspace,
+        "working_space": working_space, "channel": channel, "invert": invert, "order": order,
+        "clean_plate": clean_plate, "camera": camera, "refine": refine, "weights": weights, "size": size, "seed": seed,
+        "device": device, "precision": precision, "compression": compression, "previews": previews,
+    }  # fmt: skip
+
+    def work(on_event: OnEvent) -> None:
+        base = load_job(job) if job is not None else None
+        chosen = job_from_options({key: value for key, value in given.items() if value is not None}, base)
+        if replace_output:
+            chosen = replace(chosen, output=replace(chosen.output, replace=True))
+        if save_job is not None:
+            save_job.write_text(chosen.to_json(), encoding="utf-8")
+            return
+        from penumbra.pipeline import run  # heavy: --help and errors in options come without it
+
+        reporter = Reporter(on_event)
+        with _stoppable(reporter, watch_stdin=json_events):
+            run(chosen, on_event, resume, reporter)
+
+    _guard(work, json_events)
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Where the clip is written.")],
+    seed: Annotated[int, typer.Option(help="Another seed, another scene.")] = 1,
+    frames: Annotated[int, typer.Option(min=2, max=1000)] = 20,
+    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH.")] = "128x224",
+    objects: Annotated[int, typer.Option(min=1, max=4)] = 2,
+    version: Annotated[int, typer.Option(help="1 plain, 2 as footage has it.", min=1, max=2)] = 1,
+    kind: Annotated[str, typer.Option(help="shadows, reflections or both.")] = "both",
+    replace_output: Annotated[bool, typer.Option("--replace", help="Overwrite what is there.")] = False,
+) -> None:
+    """Render a sample clip with masks and ground truth."""
+
+    def work(on_event: OnEvent) -> None:
+        from penumbra.training.synth import write_sample
+
+        height, width = parse_size(size)
+        write_sample(
+            folder, seed=seed, frames=frames, height=height, width=width, objects=objects, version=version, kind=kind,
+            replace=replace_output,
+        )  # fmt: skip
+        print(f"{folder}: {frames} frames {width}x{height}, {objects} objects, with ground truth")  # noqa: T201
+
+    _guard(work, json_events=False)
+
+
+@app.command()
+def inspect(path: Annotated[str, typer.Argument(help="A clip, job file, manifest or output folder.")]) -> None:
+    """Tell what is in a clip, a job, or a finished output, as JSON."""
+
+    def work(on_event: OnEvent) -> None:
+        print(json.dumps(_inspect(Path(path)), indent=2))  # noqa: T201
+
+    _guard(work, json_events=False)
+
+
+@app.command()
+def doctor() -> None:
+    """Check what of the set-up works: libraries, devices, colour configuration, weights."""
+
+    def work(on_event: OnEvent) -> None:
+        from penumbra.doctor import report
+
+        lines, healthy = report()
+        print("\n".join(lines))  # noqa: T201
+        if not healthy:
+            raise typer.Exit(1)
+
+    _guard(work, json_events=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the job file's JSON Schema."""
+    print(json.dumps(json_schema(), indent=2))  # noqa: T201
+
+
+@app.command("import-weights")
+def import_weights(
+    folder: Annotated[Path, typer.Argument(help="The authors' checkpoint: arrays.npy and tree.pkl.")],
+    output: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+) -> None:
+    """Convert the authors' published weights to ours."""
+
+    def work(on_event: OnEvent) -> None:
+        from penumbra.contract import ModelContract
+        from penumbra.network import save_weights
+        from penumbra.training.import_official import import_official
+
+        network = import_official(folder)
+        contract = ModelContract(height=16 * network.size.grid_height, width=16 * network.size.grid_width)
+        save_weights(network, output, contract, {"origin": "official checkpoint"})
+        print(f"{output}: weights of {folder}, working size {contract.height}x{contract.width}")  # noqa: T201
+
+    _guard(work, json_events=False)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``128x224`` as (height, width)."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+        raise JobError(f"Size {text!r} is not understood.", "Write it as HEIGHTxWIDTH, such as 128x224.")
+    return int(parts[0]), int(parts[1])
+
+
+def job_from_options(given: dict[str, Any], base: Job | None) -> Job:
+    """A job from command line options, which win over ``base``'s. Relative paths are the shell's."""
+    here = Path.cwd()
+    if base is None:
+        missing = [name for name in ("plate", "mask", "output") if name not in given]
+        if missing:
+            shown = {"plate": "a PLATE", "mask": "--mask NAME=PATH", "output": "-o FOLDER"}[missing[0]]
+            raise JobError(f"Missing {shown}.", "Give it, or a job file with --job.")
+        base = Job(
+            plate=PlateSettings(str(here / given["plate"])),
+            masks=_masks(given["mask"], here),
+            output=OutputSettings(str(here / given["output"])),
+        )
+    plate, output, model = base.plate, base.output, base.model
+    for option, key in (("colorspace", "color_space"), ("working_space", "working_space")):
+        plate = replace(plate, **{key: given[option]}) if option in given else plate
+    if "plate" in given:
+        plate = replace(plate, path=str(here / given["plate"]))
+    if "frames" in given:
+        plate = replace(plate, frames=FrameRange.parse(given["frames"]))
+    if "output" in given:
+        output = replace(output, folder=str(here / given["output"]))
+    for key in ("precision", "compression", "previews"):
+        output = replace(output, **{key: given[key]}) if key in given else output
+    for key in ("seed", "device"):
+        model = replace(model, **{key: given[key]}) if key in given else model
+    if "weights" in given:
+        name = given["weights"]
+        model = replace(model, weights=name if name in ("auto", "random") else str(here / name))
+    if "size" in given:
+        model = replace(model, working_size=parse_size(given["size"]))
+    masks = _masks(given["mask"], here) if "mask" in given else base.masks
+    masks = _with_channels(masks, given.get("channel", []), given.get("invert", []))
+    changes: dict[str, Any] = {"plate": plate, "output": output, "model": model, "masks": masks}
+    if "order" in given:
+        changes["order"] = tuple(_order(text) for text in given["order"])
+    if "clean_plate" in given:
+        changes["clean_plate"] = CleanPlateSettings(str(here / given["clean_plate"]))
+    if "camera" in given:
+        mode = given["camera"]
+        named = mode in ("auto", "locked")
+        changes["camera"] = CameraSettings(mode) if named else CameraSettings("file", str(here / mode))
+    if "refine" in given:
+        changes["refine"] = RefineSettings.parse(given["refine"])
+    return replace(base, **changes)
+
+
+def _masks(texts: list[str], here: Path) -> tuple[MaskSettings, ...]:
+    pairs = [_pair(text, "--mask") for text in texts]
+    return tuple(MaskSettings(name, str(here / path)) for name, path in pairs)
+
+
+def _with_channels(
+    masks: tuple[MaskSettings, ...], channels: list[str], inverted: list[str]
+) -> tuple[MaskSettings, ...]:
+    chosen = dict(_pair(text, "--channel") for text in channels)
+    unknown = (set(chosen) | set(inverted)) - {mask.name for mask in masks}
+    if unknown:
+        raise JobError(f"There is no mask called {sorted(unknown)[0]!r}.", "Use a name given with --mask.")
+    return tuple(
+        replace(mask, channel=chosen.get(mask.name, mask.channel), invert=mask.invert or mask.name in inverted)
+        for mask in masks
+    )
+
+
+def _order(text: str) -> OrderSettings:
+    first, _, names = text.rpartition(":")
+    if first and not first.lstrip("-").isdigit():
+        raise JobError(f"Order {text!r} is not understood.", "Write car,person or 1050:person,car.")
+    return OrderSettings(tuple(name.strip() for name in names.split(",")), int(first) if first else None)
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found or not name or not value:
+        raise JobError(f"{option} {text!r} is not understood.", f"Write it as {option} NAME=VALUE.")
+    return name, value
+
+
+def _inspect(path: Path) -> dict[str, Any]:
+    if path.is_dir() and (path / "manifest.json").is_file():
+        path = path / "manifest.json"
+    if path.suffix == ".json" and path.is_file():
+        from penumbra.write import load_manifest
+
+        return load_manifest(path.parent) if path.name == "manifest.json" else load_job(path).to_dict()
+    from penumbra.read import inspect_footage
+
+    return inspect_footage(str(path))
+
+
+class _stoppable:  # noqa: N801 # used as a context manager
+    """SIGINT, SIGTERM and (for programs) a closed stdin ask the run to stop; a second SIGINT ends it at once."""
+
+    def __init__(self, reporter: Reporter, watch_stdin: bool) -> None:
+        self._reporter, self._watch_stdin = reporter, watch_stdin
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+        # Only a pipe says anything by closing: farms and cron start programs on /dev/null, which is always at its end.
+        if self._watch_stdin and _is_pipe(sys.stdin):
+            threading.Thread(target=self._wait_for_end_of_stdin, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self._reporter.should_stop() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._reporter.request_stop()
+
+    def _wait_for_end_of_stdin(self) -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        self._reporter.request_stop()
+
+
+def _is_pipe(stream: Any) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode) or stat.S_ISSOCK(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _guard(work: Callable[[OnEvent], None], json_events: bool) -> None:
+    """Runs a command: events to stdout or to bars, errors to one sentence and their exit code."""
+    console = Console(stderr=True, highlight=False)
+    teller = _Lines() if json_events else _Bars(console)
+    try:
+        with teller:
+            work(teller.tell)
+    except PenumbraError as error:
+        _fail(error, json_events, console)
+    except KeyboardInterrupt:
+        _fail(Stopped("Stopped at once.", "Add --resume to go on."), json_events, console)
+    except BrokenPipeError:
+        # Whoever read our events has gone: nothing can be told any more.
+        sys.stderr.close()
+        os._exit(Stopped.exit_code)
+    except (typer.Exit, SystemExit):
+        raise
+    except Exception as error:  # noqa: BLE001 # the last line of defence: a fault of ours, told as one
+        traceback.print_exc()
+        text = f"An unexpected fault: {type(error).__name__}: {error}."
+        _fail(PenumbraError(text, "Please report it with the job file and the lines above."), json_events, console)
+
+
+def _fail(error: PenumbraError, json_events: bool, console: Console) -> NoReturn:
+    if json_events:
+        print(error_event(error).to_line(), flush=True)  # noqa: T201
+    else:
+        console.print(f"[bold red]{'stopped' if isinstance(error, Stopped) else 'error'}:[/] ", end="")
+        console.print(str(error), markup=False, soft_wrap=True)
+    raise typer.Exit(error.exit_code)
+
+
+class _Lines:
+    """Events as JSON lines on stdout, and nothing else there."""
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def tell(self, event: Event) -> None:
+        print(event.to_line(), flush=True)  # noqa: T201
+
+
+class _Bars:
+    """Events as progress bars with the time left, on stderr."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"), console=console,
+        )  # fmt: skip
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> _Bars:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def tell(self, event: Event) -> None:
+        if event.event == "stage":
+            self._close()
+            self._task = self._bars.add_task(event.message or event.stage, total=None, note="")
+        elif event.event == "progress" and self._task is not None:
+            note = "  ".join(f"{key} {value:.4f}" for key, value in (event.values or {}).items()) or event.message
+            self._bars.update(self._task, completed=event.done, total=event.total, note=note)
+        elif event.event == "warning":
+            self._console.print("[yellow]warning:[/] ", end="")
+            self._console.print(event.message, markup=False, soft_wrap=True)
+        elif event.event == "done":
+            self._close()
+            self._console.print(f"done: {event.path}", markup=False, soft_wrap=True)
+
+    def _close(self) -> None:
+        if self._task is not None:
+            total = self._bars.tasks[-1].total or 1
+            self._bars.update(self._task, completed=total, total=total)
+            self._task = None
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"penumbra {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+app.registered_callback.callback.__doc__ = None  # type: ignore[union-attr] # its help is the application's

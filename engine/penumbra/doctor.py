@@ -1,0 +1,66 @@
+"""What of the set-up works here, in lines a user can paste into a report."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from penumbra import __version__
+
+REQUIRED = ("numpy", "OpenImageIO", "av", "cv2", "onnxruntime", "safetensors")
+FOR_REFINEMENT = ("torch", "onnx", "onnxscript")
+
+
+def report() -> tuple[list[str], bool]:
+    """Lines to print, and whether everything that decomposition needs is in order."""
+    lines = [f"Penumbra {__version__}, Python {platform.python_version()}, {platform.platform()}", sys.executable]
+    needed = [_library(name) for name in REQUIRED]
+    optional = [_library(name) for name in FOR_REFINEMENT]
+    lines += [line for line, _ in needed]
+    lines += [line for line, _ in optional]
+    healthy = all(found for _, found in needed)
+    if not all(found for _, found in optional):
+        lines.append("refinement      not available: pip install 'penumbra-layers[refine]'")
+    if healthy:
+        lines += [_providers(), _color_configuration(), _weights()]
+    lines += [_host("Nuke", "Nuke"), _host("Resolve", "resolve")]
+    return lines, healthy
+
+
+def _library(name: str) -> tuple[str, bool]:
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        return f"{name:<15} MISSING ({error})", False
+    version = getattr(module, "__version__", None) or getattr(module, "VERSION_STRING", "")
+    return f"{name:<15} {version}", True
+
+
+def _providers() -> str:
+    import onnxruntime
+
+    return (
+        "providers       " + ", ".join(onnxruntime.get_available_providers()) + " (built in; a GPU must also be there)"
+    )
+
+
+def _color_configuration() -> str:
+    from penumbra.read import describe_color_configuration
+
+    source = "$OCIO" if os.environ.get("OCIO") else "built in"
+    return f"colour          {source}: {describe_color_configuration()}"
+
+
+def _weights() -> str:
+    folder = Path(__file__).parent / "weights"
+    found = sorted(path.name for path in folder.glob("*.onnx")) if folder.is_dir() else []
+    return "weights         " + (", ".join(found) if found else "none shipped: refinement is needed")
+
+
+def _host(name: str, command: str) -> str:
+    return f"{name:<15} {shutil.which(command) or 'not on the PATH'}"

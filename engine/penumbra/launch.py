@@ -1,0 +1,155 @@
+"""Start the engine as a subprocess, read its events, stop it: what every host and the panel use.
+
+Standard library only, in Python 3.9 syntax. The child runs in the engine's own Python, isolated from the host's: no
+shell, no inherited PYTHON* or Qt plug-in variables, no console window on Windows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Sequence
+
+from penumbra.errors import PenumbraError
+from penumbra.events import Event, parse_event
+
+# A host's own Python and Qt must not leak into the engine's (HOSTS: OpenPype 2493, griptape 116, RimSort 1244).
+# PATH and library paths stay: wrapper environments supply drivers through them.
+HOST_VARIABLES = (
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONSTARTUP",
+    "PYTHONEXECUTABLE",
+    "QT_PLUGIN_PATH",
+    "QT_QPA_PLATFORM_PLUGIN_PATH",
+)
+ENGINE_VARIABLE = "PENUMBRA_PYTHON"
+# How long a child may take to finish its file and leave after a polite stop.
+PATIENCE_SECONDS = 20.0
+
+
+class EngineNotFoundError(PenumbraError):
+    """No Python with Penumbra in it could be found."""
+
+    code = "engine_not_found"
+    exit_code = 5
+
+
+def child_environment(environment: Optional[Dict[str, str]] = None) -> Dict[str, str]:
+    """The environment for the engine: the host's, less what would break another Python."""
+    source = dict(os.environ if environment is None else environment)
+    kept = {key: value for key, value in source.items() if key.upper() not in HOST_VARIABLES}
+    kept["PYTHONNOUSERSITE"] = "1"
+    kept["PYTHONUNBUFFERED"] = "1"
+    kept["PYTHONIOENCODING"] = "utf-8"
+    return kept
+
+
+def find_engine(python: Optional[str] = None) -> List[str]:
+    """The command that starts the engine.
+
+    Tried in order: ``python`` given, $PENUMBRA_PYTHON, the ``penumbra`` command on PATH, and the running interpreter
+    if it is not a host's.
+    """
+    chosen = python or os.environ.get(ENGINE_VARIABLE)
+    if chosen:
+        if not Path(chosen).is_file():
+            raise EngineNotFoundError(f"There is no Python at {chosen}.", f"Correct the path or {ENGINE_VARIABLE}.")
+        return [chosen, "-I", "-m", "penumbra"]
+    command = shutil.which("penumbra")
+    if command:
+        return [command]
+    if (Path(sys.executable).name or "").lower().startswith("python"):
+        return [sys.executable, "-I", "-m", "penumbra"]
+    raise EngineNotFoundError(
+        "The Penumbra engine was not found.", f"Install it, or set {ENGINE_VARIABLE} to the Python it is installed in."
+    )
+
+
+class Engine:
+    """A running engine. Iterate :meth:`events` to its end, then read :attr:`exit_code`.
+
+    Safe to stop from another thread; leaving the ``with`` block stops a child that still runs.
+    """
+
+    def __init__(self, arguments: Sequence[str], python: Optional[str] = None) -> None:
+        self._lines: List[str] = []
+        windows = os.name == "nt"
+        self._process = subprocess.Popen(
+            [*find_engine(python), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=child_environment(),
+            encoding="utf-8",
+            errors="replace",
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0)
+            | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            start_new_session=not windows,
+        )
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def events(self) -> Iterator[Event]:
+        """The engine's events in order; lines that are no events are kept for :attr:`log`."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            event = parse_event(line)
+            if event is None:
+                self._lines.append(line)
+            else:
+                yield event
+        self._process.wait()
+
+    @property
+    def exit_code(self) -> Optional[int]:
+        """The child's exit code (see :mod:`penumbra.errors`), None while it runs."""
+        return self._process.poll()
+
+    @property
+    def log(self) -> str:
+        """What the child printed beside its events."""
+        return "".join(self._lines)
+
+    def stop(self, patience: float = PATIENCE_SECONDS) -> int:
+        """Ask the engine to stop, wait, then end its whole process tree. Returns the exit code."""
+        if self._process.poll() is None:
+            # A closed stdin is the request every system understands; finished frames stay.
+            with contextlib.suppress(OSError):
+                assert self._process.stdin is not None
+                self._process.stdin.close()
+            try:
+                self._process.wait(patience)
+            except subprocess.TimeoutExpired:
+                self._end_tree()
+        return self._process.wait()
+
+    def _end_tree(self) -> None:
+        if os.name == "nt":
+            subprocess.run(["taskkill", "/F", "/T", "/PID", str(self._process.pid)], capture_output=True, check=False)
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _read_log(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._lines.append(line)
+
+
+def run_job(job_file: Path, python: Optional[str] = None, resume: bool = False) -> Engine:
+    """Starts ``penumbra decompose --job FILE --json``."""
+    arguments = ["decompose", "--job", str(job_file), "--json"] + (["--resume"] if resume else [])
+    return Engine(arguments, python)

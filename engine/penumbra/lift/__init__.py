@@ -1,0 +1,9 @@
+"""Lift: from the network's low-resolution layers to plate-resolution, scene-linear ones that recompose exactly.
+
+The network says which object owns which effect; the plate and the clean plate say exactly what the effect is.
+"""
+
+from penumbra.lift.evidence import Noise, measure_noise
+from penumbra.lift.frame import lift_frame
+
+__all__ = ["Noise", "lift_frame", "measure_noise"]

@@ -1,0 +1,18 @@
+"""The PyTorch network, its losses and its weight files."""
+
+from penumbra.network.losses import LossTerms, composite, layer_losses, mask_weight_schedule, total_loss
+from penumbra.network.model import LayerNetwork, NetworkSize, seeded_network
+from penumbra.network.weights import load_weights, save_weights
+
+__all__ = [
+    "LayerNetwork",
+    "LossTerms",
+    "NetworkSize",
+    "composite",
+    "layer_losses",
+    "load_weights",
+    "mask_weight_schedule",
+    "save_weights",
+    "seeded_network",
+    "total_loss",
+]

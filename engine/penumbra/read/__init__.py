@@ -1,0 +1,21 @@
+"""Read: file patterns and movies to plate frames, masks and clean plates, scene-linear float32, one frame at a time.
+
+Nothing here holds a clip in memory. OpenImageIO reads stills, PyAV movies, OpenColorIO named colour spaces.
+"""
+
+from penumbra.read.clean_plates import CleanPlateReader, open_clean_plate
+from penumbra.read.encodings import check_color_space
+from penumbra.read.inspection import inspect_footage
+from penumbra.read.masks import MaskReader, open_mask
+from penumbra.read.plates import PlateReader, open_plate
+
+__all__ = [
+    "CleanPlateReader",
+    "MaskReader",
+    "PlateReader",
+    "check_color_space",
+    "inspect_footage",
+    "open_clean_plate",
+    "open_mask",
+    "open_plate",
+]

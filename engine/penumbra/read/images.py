@@ -1,0 +1,222 @@
+"""Still images through OpenImageIO: headers cheaply, channels by name, no pixel read that is not asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenImageIO as oiio  # noqa: N813 (its own documentation's name)
+from numpy.typing import NDArray
+
+from penumbra.errors import FootageError, UnreadableError
+from penumbra.frames import Region
+
+_INTEGERS = {"uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint": np.uint32}
+_RGBA = ("R", "G", "B", "A")
+_HIDDEN_METADATA = ("oiio:", "openexr:", "png:", "tiff:", "dpx:", "jpeg:", "targa:", "smpte:", "ICCProfile")
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """One part of a file (only OpenEXR and TIFF have several): its windows and its channels as users name them.
+
+    ``formats``: one of ``half``, ``float``, ``uint8``, ``uint16``, ``uint``... for each channel.
+    """
+
+    index: int
+    data: Region
+    display: Region
+    channels: tuple[str, ...]
+    formats: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What a file says of itself. ``tags`` are header entries by OpenImageIO's names."""
+
+    file_format: str
+    parts: tuple[ImagePart, ...]
+    tags: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def main(self) -> ImagePart:
+        """The first part."""
+        return self.parts[0]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of all channels of all parts, each once."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.channels))
+
+    def part_with(self, names: Sequence[str]) -> ImagePart | None:
+        """The first part that has all these channels."""
+        return next((part for part in self.parts if set(names) <= set(part.channels)), None)
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width of a pixel over its height, 1.0 where the file says nothing sensible."""
+        aspect = self.tags.get("PixelAspectRatio", 1.0)
+        return float(aspect) if isinstance(aspect, float | int) and 0.05 < aspect < 20 else 1.0
+
+    @property
+    def fps(self) -> Fraction | None:
+        """Frames per second, where the file says so."""
+        rate = self.tags.get("framesPerSecond", self.tags.get("FramesPerSecond", self.tags.get("dpx:FrameRate")))
+        if isinstance(rate, tuple) and len(rate) == 2 and rate[0] > 0 and rate[1] > 0:
+            return Fraction(int(rate[0]), int(rate[1]))
+        if isinstance(rate, float | int) and 0 < rate < 1e5:
+            return Fraction(rate).limit_denominator(1001)
+        return None
+
+    @property
+    def timecode(self) -> str | None:
+        """SMPTE hh:mm:ss:ff."""
+        text = self.tags.get("timecode_text")
+        return str(text) if text else None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Entries that are plain text and not the file format's own."""
+        return {
+            name: value
+            for name, value in self.tags.items()
+            if isinstance(value, str) and value and name != "timecode_text" and not name.startswith(_HIDDEN_METADATA)
+        }
+
+
+def read_header(file: Path, frame: int) -> ImageHeader:
+    """The header of one file; raises :class:`UnreadableError` naming file and frame."""
+    image = _open(file, frame)
+    try:
+        first = image.spec()
+        count = max(int(first.get_int_attribute("oiio:subimages", 1)), 1)
+        parts = [_part(image, index, count) for index in range(count) if image.seek_subimage(index, 0)]
+        return ImageHeader(str(image.format_name()), tuple(parts), _tags(first))
+    finally:
+        image.close()
+
+
+def read_headers(files: dict[int, Path], threads: int = 4) -> dict[int, ImageHeader]:
+    """Headers of a whole sequence, a few files at a time; the first bad file in frame order raises."""
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        return dict(zip(files, pool.map(read_header, files.values(), files), strict=True))
+
+
+def read_channels(file: Path, frame: int, part: ImagePart, names: Sequence[str]) -> NDArray[Any]:
+    """The named channels of one part over its data window, H x W x len(names), as stored.
+
+    8, 16 and 32-bit integers come as they are, everything else as float32; colour is never multiplied by alpha here.
+
+    Raises:
+        UnreadableError: the file is corrupt or truncated.
+    """
+    indices = [part.channels.index(name) for name in names]
+    first, end = min(indices), max(indices) + 1
+    formats = {part.formats[index] for index in indices}
+    kind = formats.pop() if len(formats) == 1 else "float"
+    image = _open(file, frame)
+    try:
+        pixels = image.read_image(part.index, 0, first, end, kind if kind in _INTEGERS else "float")
+        problem = _short(image.geterror())
+    finally:
+        image.close()
+    # OpenImageIO pads a truncated JPEG and only mentions it.
+    if pixels is None or problem:
+        raise _unreadable(file, frame, problem)
+    stored = np.asarray(pixels).reshape(part.data.height, part.data.width, end - first)
+    chosen = [index - first for index in indices]
+    return stored if chosen == list(range(end - first)) else np.ascontiguousarray(stored[..., chosen])
+
+
+def rgb_channels(channels: Sequence[str], what: str) -> tuple[str, ...]:
+    """The three channels that are the picture's colour, or the one of a picture without colour.
+
+    R, G and B by name, else those of the only layer that has them, else the only channel beside alpha.
+
+    Raises:
+        FootageError: several layers, or none, could be meant.
+    """
+    named = _layers(channels)
+    if "" in named:
+        return named[""]
+    if len(named) == 1:
+        return next(iter(named.values()))
+    if named:
+        raise FootageError(
+            f"{what} has no main RGB channels but several layers: {', '.join(sorted(named))}.",
+            "Write the layer you mean as R, G, B.",
+        )
+    others = [name for name in channels if not is_alpha(name)]
+    for name in ("Y", "L", "I"):
+        if name in others and not {"RY", "BY"} & set(others):
+            return (name,)
+    if len(others) == 1:
+        return (others[0],)
+    raise FootageError(
+        f"{what} has no RGB channels; it holds {', '.join(channels) or 'nothing'}.", "Write the plate as R, G, B."
+    )
+
+
+def is_alpha(name: str) -> bool:
+    """The main alpha channel."""
+    return name.lower() in ("a", "alpha")
+
+
+def _layers(channels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Layers that have all of R, G and B: layer name ('' is the main one) -> its three channels."""
+    spelled: dict[str, dict[str, str]] = {}
+    for name in channels:
+        layer, _, last = name.rpartition(".")
+        letter = {"red": "r", "green": "g", "blue": "b"}.get(last.lower(), last.lower())
+        spelled.setdefault(layer, {}).setdefault(letter, name)
+    return {layer: (c["r"], c["g"], c["b"]) for layer, c in spelled.items() if {"r", "g", "b"} <= set(c)}
+
+
+def _open(file: Path, frame: int) -> Any:
+    # Without this PNG and TIFF would come multiplied by their alpha, which changes the colour.
+    config = oiio.ImageSpec()
+    config.attribute("oiio:UnassociatedAlpha", 1)
+    if not file.is_file():
+        raise UnreadableError(f"{file} (frame {frame}) is not there any more.", "Restore the file.")
+    image = oiio.ImageInput.open(str(file), config)
+    if image is None:
+        raise _unreadable(file, frame, _short(oiio.geterror()))
+    return image
+
+
+def _part(image: Any, index: int, count: int) -> ImagePart:
+    spec = image.spec()
+    names, part_name = tuple(spec.channelnames), spec.get_string_attribute("oiio:subimagename")
+    if count > 1 and index > 0 and part_name:
+        names = tuple(name if name.startswith(part_name + ".") else f"{part_name}.{name}" for name in names)
+    formats = tuple(str(f) for f in spec.channelformats) or (str(spec.format),) * len(names)
+    return ImagePart(
+        index,
+        Region(spec.x, spec.y, spec.width, spec.height),
+        Region(spec.full_x, spec.full_y, spec.full_width, spec.full_height),
+        names,
+        formats,
+    )
+
+
+def _tags(spec: Any) -> dict[str, Any]:
+    tags = {entry.name: entry.value for entry in spec.extra_attribs}
+    timecode = spec.get_string_attribute("smpte:TimeCode") or spec.get_string_attribute("dpx:TimeCode")
+    return {**tags, "timecode_text": timecode} if timecode else tags
+
+
+def _short(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:160].rstrip(".") if lines else ""
+
+
+def _unreadable(file: Path, frame: int, problem: str) -> UnreadableError:
+    reason = f": {problem}" if problem else ""
+    return UnreadableError(
+        f"{file} (frame {frame}) cannot be read, it is corrupt or cut short{reason}.", "Render or copy that file again."
+    )

@@ -1,0 +1,261 @@
+"""Finding the files of a clip: patterns, folders, one file of a sequence, movies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from penumbra.errors import FootageError, FootageNotFoundError
+
+MOVIE_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        "mp4",
+        "mov",
+        "m4v",
+        "mkv",
+        "avi",
+        "mxf",
+        "webm",
+        "mpg",
+        "mpeg",
+        "mts",
+        "m2ts",
+        "ts",
+        "wmv",
+        "flv",
+        "ogv",
+        "3gp",
+        "y4m",
+        "gif",
+    )
+)
+IMAGE_SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        "exr",
+        "sxr",
+        "dpx",
+        "cin",
+        "png",
+        "jpg",
+        "jpeg",
+        "jpe",
+        "tif",
+        "tiff",
+        "tga",
+        "bmp",
+        "webp",
+        "jp2",
+        "j2k",
+        "jxl",
+        "hdr",
+        "rgbe",
+        "psd",
+        "iff",
+        "sgi",
+        "rgb",
+        "ppm",
+        "pgm",
+        "pbm",
+        "pfm",
+        "pnm",
+    )
+)
+_TOKEN = re.compile(r"%0?(?P<printf>\d*)d|(?P<hashes>#+|@+)|\[-?(?P<bracket>\d+)--?\d+\]")
+# A minus belongs to the number only after a separator: shot-0005 is frame 5, shot.-0005 is frame -5.
+_NUMBER = re.compile(r"(?:(?<=[._ ])-|^-)?\d+")
+_VERSION = re.compile(r"(?:^|[^A-Za-z])[vV]$")
+
+
+@dataclass(frozen=True)
+class FileClip:
+    """The files of a clip. ``files``: frame number -> file, ascending; empty for a movie, whose file is ``movie``.
+
+    ``pattern`` names the sequence in sentences; ``padding`` is its count of digits (0: unpadded); ``still`` is True for
+    one file without frame numbering beside it.
+    """
+
+    path: str
+    pattern: str
+    files: dict[int, Path] = field(default_factory=dict)
+    padding: int = 0
+    movie: Path | None = None
+    still: bool = False
+
+
+@dataclass(frozen=True)
+class NamePattern:
+    """A file name around its frame number, ``width`` digits or more."""
+
+    prefix: str
+    suffix: str
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.prefix}%0{self.width}d{self.suffix}" if self.width > 1 else f"{self.prefix}%d{self.suffix}"
+
+    def number(self, name: str) -> int | None:
+        """The frame number of a file of this pattern, None for any other file."""
+        if len(name) < len(self.prefix) + len(self.suffix) + 1:
+            return None
+        if not (name.startswith(self.prefix) and name.endswith(self.suffix)):
+            return None
+        middle = name[len(self.prefix) : len(name) - len(self.suffix)]
+        if not re.fullmatch(r"-?[0-9]+", middle):
+            return None
+        return int(middle) if _padded(middle, self.width) else None
+
+
+def parse_pattern(name: str) -> NamePattern | None:
+    """The pattern a file name spells (``%04d``, ``%d``, ``####``, ``@@@@``, ``[1001-1100]``), None if it has no token.
+
+    Of several tokens the last one counts.
+    """
+    tokens = list(_TOKEN.finditer(name))
+    if not tokens:
+        return None
+    token = tokens[-1]
+    width = (
+        int(token["printf"] or 1) if token["printf"] is not None else len(token["hashes"] or token["bracket"] or "#")
+    )
+    return NamePattern(name[: token.start()], name[token.end() :], max(width, 1))
+
+
+def find_clip(path: str) -> FileClip:
+    """The clip a user's path means.
+
+    Raises:
+        FootageNotFoundError: nothing there matches.
+        FootageError: a folder holds more than one clip.
+    """
+    where = Path(path)
+    if where.is_dir():
+        return _clip_of_folder(path, where)
+    if where.is_file():
+        return _clip_of_file(path, where)
+    pattern = parse_pattern(where.name)
+    if pattern is None:
+        raise FootageNotFoundError(f"There is no file {path}.", "Check the path.")
+    if not where.parent.is_dir():
+        raise FootageNotFoundError(f"There is no folder {where.parent}.", "Check the path.")
+    files = _numbered(pattern, _visible(where.parent))
+    if not files:
+        raise FootageNotFoundError(f"No file matches {path}.", "Check the name and the number of digits.")
+    return FileClip(path, str(pattern), files, pattern.width)
+
+
+def compact_ranges(numbers: Iterable[int]) -> str:
+    """Frame numbers for a sentence: ``1004, 1010-1012``."""
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in number_ranges(numbers))
+
+
+def number_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Runs of consecutive numbers, first and last of each."""
+    ordered = sorted(set(numbers))
+    if not ordered:
+        return []
+    ends = [left for left, right in pairwise(ordered) if right != left + 1] + [ordered[-1]]
+    starts = [ordered[0]] + [right for left, right in pairwise(ordered) if right != left + 1]
+    return list(zip(starts, ends, strict=True))
+
+
+def _padded(digits: str, width: int) -> bool:
+    # printf counts the sign within the width, Nuke does not: both are met.
+    plain = digits.lstrip("-")
+    if len(plain) < width:
+        return digits.startswith("-") and len(digits) == width
+    return len(plain) == width or not plain.startswith("0")
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.is_file())
+    except OSError as error:
+        raise FootageError(
+            f"The folder {folder} cannot be listed: {error.strerror}.", "Check its permissions."
+        ) from error
+
+
+def _numbered(pattern: NamePattern, entries: Iterable[Path]) -> dict[int, Path]:
+    found = {number: entry for entry in entries if (number := pattern.number(entry.name)) is not None}
+    return dict(sorted(found.items()))
+
+
+def _clip_of_file(path: str, where: Path) -> FileClip:
+    if where.suffix.lower() in MOVIE_SUFFIXES:
+        return FileClip(path, where.name, movie=where)
+    siblings = _visible(where.parent)
+    found = [(pattern, _numbered(pattern, siblings)) for pattern in _possible_patterns(where, siblings)]
+    if not found:
+        return FileClip(path, where.name, {1: where}, still=True)
+    # max keeps the first of equals, and the last number of the name comes first.
+    pattern, files = max(found, key=lambda item: len(item[1]))
+    return FileClip(path, str(pattern), files, pattern.width, still=len(files) == 1)
+
+
+def _possible_patterns(where: Path, siblings: Sequence[Path]) -> list[NamePattern]:
+    """One pattern for each number in the name that is not a version, the last number first."""
+    patterns = []
+    for match in reversed(list(_NUMBER.finditer(where.stem))):
+        prefix, suffix = where.stem[: match.start()], where.stem[match.end() :] + where.suffix
+        if not _VERSION.search(prefix):
+            patterns.append(NamePattern(prefix, suffix, _width(match.group(), prefix, suffix, siblings)))
+    return patterns
+
+
+def _width(digits: str, prefix: str, suffix: str, siblings: Iterable[Path]) -> int:
+    """Digits of the padding: the name's own where it begins with 0, else what the sequence's padded or shortest has."""
+    plain = digits.lstrip("-")
+    if plain.startswith("0") and len(plain) > 1:
+        return len(plain)
+    texts = [text for entry in siblings if (text := _digits_between(entry.name, prefix, suffix))]
+    zeros = {len(text) for text in texts if text.startswith("0") and len(text) > 1 and len(text) <= len(plain)}
+    return max(zeros) if zeros else min([len(text) for text in texts] or [len(plain)])
+
+
+def _digits_between(name: str, prefix: str, suffix: str) -> str:
+    if not (name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix) + len(suffix)):
+        return ""
+    middle = name[len(prefix) : len(name) - len(suffix)].removeprefix("-")
+    return middle if re.fullmatch("[0-9]+", middle) else ""
+
+
+def _clip_of_folder(path: str, folder: Path) -> FileClip:
+    entries = _visible(folder)
+    images = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES]
+    movies = [entry for entry in entries if entry.suffix.lower() in MOVIE_SUFFIXES]
+    clips = _clips_among(images) + [FileClip(path, movie.name, movie=movie) for movie in movies]
+    sequences = [clip for clip in clips if len(clip.files) > 1]
+    if len(sequences) == 1 and not movies:
+        clips = sequences
+    if not clips:
+        raise FootageNotFoundError(f"The folder {path} holds no images and no movie.", "Check the path.")
+    if len(clips) > 1:
+        names = [clip.pattern for clip in clips]
+        listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        raise FootageError(f"The folder {path} holds several clips: {listed}.", "Name one of them.")
+    only = clips[0]
+    return FileClip(path, only.pattern, only.files, only.padding, only.movie, only.still)
+
+
+def _clips_among(images: Sequence[Path]) -> list[FileClip]:
+    left, clips = list(images), []
+    while left:
+        clip = _clip_among(left[0], left)
+        clips.append(clip)
+        taken = set(clip.files.values())
+        left = [image for image in left if image not in taken]
+    return clips
+
+
+def _clip_among(image: Path, images: Sequence[Path]) -> FileClip:
+    found = [(pattern, _numbered(pattern, images)) for pattern in _possible_patterns(image, images)]
+    found = [(pattern, files) for pattern, files in found if image in files.values()]
+    if not found:
+        return FileClip(str(image), image.name, {1: image}, still=True)
+    pattern, files = max(found, key=lambda item: len(item[1]))
+    return FileClip(str(image), str(pattern), files, pattern.width, still=len(files) == 1)

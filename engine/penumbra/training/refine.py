@@ -1,0 +1,312 @@
+"""Refinement: the paper's test-time training on the windows of the clip itself (supplement, section 3).
+
+Stoppable at any moment with the best weights so far kept, resumable to the step, and, when asked for in steps on one
+machine, repeatable to the bit: every random choice of a step depends on the seed and the step's number alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from penumbra.contract import ModelContract
+from penumbra.errors import WeightsError
+from penumbra.frames import WorkingClip
+from penumbra.job import RefineSettings
+from penumbra.network import LayerNetwork, layer_losses, mask_weight_schedule, total_loss
+from penumbra.storage import atomic_path
+from penumbra.windows import fitting_stride
+
+LEARNING_RATE = 5e-4
+FINAL_RATE = 0.1  # of the learning rate, reached at the end: the last steps settle instead of wandering
+WARM_UP_STEPS = 10
+CLIP_NORM = 1.0
+HIDDEN_FRAMES = 2
+EVALUATION_WINDOWS = 12
+EVALUATIONS = 8
+CHECKPOINT_SECONDS = 30.0
+# Samples of one step are limited by the pixels they decode, so that a step takes seconds on a CPU at any working size.
+STEP_PIXELS = 4 * 2 * HIDDEN_FRAMES * 128 * 224
+LARGEST_BATCH = 32
+
+
+@dataclass(frozen=True)
+class RefineProgress:
+    """Where refinement stands: steps done of an (estimated) total, and the last loss and evaluation."""
+
+    step: int
+    total: int
+    loss: float
+    evaluation: float | None
+    improved: bool
+
+
+@dataclass(frozen=True)
+class RefineResult:
+    """The best network found, the steps made, and the evaluations (step, value) that chose it."""
+
+    network: LayerNetwork
+    steps: int
+    evaluations: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of the clip as the network takes them, objects back to front (B samples, K objects, T, D frames)."""
+
+    frames: Tensor
+    masks: Tensor
+    visible: Tensor
+    targets: Tensor
+    background: Tensor
+    valid: Tensor
+
+    def at_targets(self, array: Tensor) -> Tensor:
+        """(B, C, T, H, W) at the target frames: (B, C, D, H, W)."""
+        index = self.targets[:, None, :, None, None].expand(-1, array.shape[1], -1, *array.shape[3:])
+        return array.gather(2, index)
+
+
+def refine(
+    clip: WorkingClip,
+    network: LayerNetwork,
+    contract: ModelContract,
+    settings: RefineSettings,
+    seed: int,
+    folder: Path,
+    device: str = "cpu",
+    on_progress: Callable[[RefineProgress, LayerNetwork], None] = lambda progress, network: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> RefineResult:
+    """Trains ``network`` in place on ``clip`` and returns it with the best weights found.
+
+    A run that ``should_stop`` ends early leaves a checkpoint in ``folder`` from which the same call goes on; the result
+    then returned has the best weights so far. The checkpoint is removed by :func:`forget`.
+    """
+    trainer = _Trainer(clip, network.to(device), contract, settings, seed, device)
+    checkpoint = folder / "refine.pt"
+    trainer.restore(checkpoint)
+    saved = time.monotonic()
+    while not trainer.finished():
+        if should_stop():
+            break
+        progress = trainer.advance()
+        on_progress(progress, trainer.network)
+        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            trainer.save(checkpoint)
+            saved = time.monotonic()
+    trainer.save(checkpoint)
+    return trainer.result()
+
+
+def forget(folder: Path) -> None:
+    """Removes the checkpoint once its result is kept elsewhere."""
+    (folder / "refine.pt").unlink(missing_ok=True)
+
+
+class _Trainer:
+    """Optimiser, schedule and bookkeeping of one refinement."""
+
+    def __init__(
+        self,
+        clip: WorkingClip,
+        network: LayerNetwork,
+        contract: ModelContract,
+        settings: RefineSettings,
+        seed: int,
+        device: str,
+    ) -> None:
+        self.clip, self.network, self.settings, self.seed, self.device = clip, network, settings, seed, device
+        self.window = min(contract.window, len(clip.numbers))
+        self.stride = contract.stride
+        self.batch_size = batch_size(clip)
+        self.optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
+        self.step, self.seconds = 0, 0.0
+        self.evaluations: list[tuple[int, float]] = []
+        self.best: dict[str, Tensor] = _copy(network)
+        self.fixed = list(self._evaluation_batches())
+
+    def total(self) -> int:
+        """Steps in all: given, or estimated from the clock."""
+        if self.settings.steps is not None:
+            return self.settings.steps
+        assert self.settings.minutes is not None
+        budget = 60 * self.settings.minutes
+        return max(self.step + 1, round(self.step * budget / self.seconds)) if self.step else 100
+
+    def finished(self) -> bool:
+        if self.settings.steps is not None:
+            return self.step >= self.settings.steps
+        assert self.settings.minutes is not None
+        return self.seconds >= 60 * self.settings.minutes
+
+    def share(self) -> float:
+        """How much of the run is behind us, 0 to 1: what the schedules follow."""
+        if self.settings.steps is not None:
+            return self.step / self.settings.steps
+        assert self.settings.minutes is not None
+        return min(self.seconds / (60 * self.settings.minutes), 1.0)
+
+    def advance(self) -> RefineProgress:
+        """One step, and an evaluation where one is due."""
+        before, began = self.seconds, time.monotonic()
+        if self.step == 0:
+            self._evaluate()
+        loss = self._train_step()
+        self.step += 1
+        self.seconds = before + time.monotonic() - began
+        due = self.finished() or self.share() * EVALUATIONS >= len(self.evaluations)
+        improved = self._evaluate() if due else False
+        self.seconds = before + time.monotonic() - began
+        return RefineProgress(self.step, self.total(), loss, self.evaluations[-1][1] if due else None, improved)
+
+    def result(self) -> RefineResult:
+        self.network.load_state_dict(self.best)
+        return RefineResult(self.network.eval(), self.step, tuple(self.evaluations))
+
+    def _train_step(self) -> float:
+        self.network.train()
+        random = np.random.default_rng((self.seed, self.step))
+        torch.manual_seed(int(random.integers(2**31)))  # dropout
+        batch = sample_batch(self.clip, self.window, self.stride, self.batch_size, random, self.device)
+        share = self.share()
+        for group in self.optimiser.param_groups:
+            group["lr"] = LEARNING_RATE * learning_rate_factor(self.step, share)
+        loss = self._loss(batch, mask_weight_schedule(round(share * 1000), 1000, "refine"))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call] # torch's own annotation is missing
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
+        self.optimiser.step()
+        return float(loss.detach())
+
+    def _loss(self, batch: Batch, mask_weight: float) -> Tensor:
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            rgba = self.network(batch.frames, batch.masks, batch.visible, batch.targets)
+        terms = layer_losses(
+            rgba.float(),
+            batch.at_targets(batch.frames),
+            batch.at_targets(batch.masks),
+            batch.background,
+            torch.ones_like(batch.targets, dtype=torch.float32),
+            batch.valid,
+            window=self.window,
+        )
+        return total_loss(terms, mask_weight)
+
+    @torch.no_grad()
+    def _evaluate(self) -> bool:
+        """Loss without the mask term on fixed windows; keeps the weights when it is the lowest yet."""
+        self.network.eval()
+        value = float(np.mean([float(self._loss(batch, 0.0)) for batch in self.fixed]))
+        first = not self.evaluations
+        # The untrained state is never kept: it may score well by leaving every layer empty.
+        improved = first or value < min((v for s, v in self.evaluations if s > 0), default=float("inf"))
+        self.evaluations.append((self.step, value))
+        if improved:
+            self.best = _copy(self.network)
+        return improved and not first
+
+    def _evaluation_batches(self) -> Iterator[Batch]:
+        random = np.random.default_rng((self.seed, 2**31))
+        for _ in range(max(1, EVALUATION_WINDOWS // self.batch_size)):
+            yield sample_batch(self.clip, self.window, self.stride, self.batch_size, random, self.device, hidden=1)
+
+    def save(self, path: Path) -> None:
+        """Writes the whole state; a killed write leaves the previous one."""
+        state = {
+            "network": self.network.state_dict(),
+            "best": self.best,
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "evaluations": self.evaluations,
+        }
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
+
+    def restore(self, path: Path) -> None:
+        """Goes on from ``path`` where it exists."""
+        if not path.exists():
+            return
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
+            raise WeightsError(
+                f"The refinement state {path} cannot be read.", "Delete it to refine from the start."
+            ) from error
+        self.best, self.step, self.seconds = state["best"], state["step"], state["seconds"]
+        self.evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
+
+
+def batch_size(clip: WorkingClip) -> int:
+    """Windows per step for this clip's size and number of objects."""
+    height, width = clip.frames.shape[1:3]
+    return int(np.clip(STEP_PIXELS // (HIDDEN_FRAMES * len(clip.names) * height * width), 2, LARGEST_BATCH))
+
+
+def learning_rate_factor(step: int, share: float) -> float:
+    """Warm-up over the first steps, constant, then a cosine down to ``FINAL_RATE`` over the second half of the run."""
+    late = max(0.0, share - 0.5) / 0.5
+    decay = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + float(np.cos(np.pi * late)))
+    return min(1.0, (step + 1) / WARM_UP_STEPS) * decay
+
+
+def sample_batch(
+    clip: WorkingClip,
+    window: int,
+    stride: int,
+    count: int,
+    random: np.random.Generator,
+    device: str = "cpu",
+    hidden: int = HIDDEN_FRAMES,
+) -> Batch:
+    """Random windows of the clip with random hidden frames, the first and the last position included.
+
+    The temporal stride is drawn from 1 up to the one the clip's length allows, mostly the largest.
+    """
+    largest = fitting_stride(len(clip.numbers), window, stride)
+    indices, targets = [], []
+    for _ in range(count):
+        step = largest if random.random() < 0.7 else int(random.integers(1, largest + 1))
+        start = int(random.integers(0, len(clip.numbers) - step * (window - 1)))
+        indices.append(start + step * np.arange(window))
+        targets.append(np.sort(random.choice(window, size=min(hidden, window - 1), replace=False)))
+    return gather_batch(clip, np.stack(indices), np.stack(targets), device)
+
+
+def gather_batch(clip: WorkingClip, indices: np.ndarray[Any, Any], targets: np.ndarray[Any, Any], device: str) -> Batch:
+    """The windows of frame ``indices`` (B, T) with hidden positions ``targets`` (B, D), [-1, 1], back to front.
+
+    The stacking order is that of each window's first target.
+    """
+    rows = np.arange(len(indices))[:, None]
+    target_frames = indices[rows, targets]
+    order = clip.order[target_frames[:, 0]]
+    masks = clip.masks[indices].transpose(0, 2, 1, 3, 4)[rows, order]
+    visible = np.ones(indices.shape, np.float32)
+    visible[rows, targets] = 0
+
+    def tensor(array: np.ndarray[Any, Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+    return Batch(
+        frames=tensor(clip.frames[indices].transpose(0, 4, 1, 2, 3)) * 2 - 1,
+        masks=tensor(masks) * 2 - 1,
+        visible=tensor(visible),
+        targets=tensor(targets.astype(np.int64)),
+        background=tensor(clip.background[target_frames].transpose(0, 4, 1, 2, 3)) * 2 - 1,
+        valid=tensor(clip.valid[target_frames][:, None]),
+    )
+
+
+def _copy(network: LayerNetwork) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

@@ -1,0 +1,133 @@
+"""The clip made small: proxies for tracking and the network's working clip, in files, so that memory stays flat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from penumbra.color import DisplayEncoding, FloatArray, srgb_encode
+from penumbra.frames import Mask, Plate, Region, WorkingClip
+
+PROXY_WIDTH = 960
+# The short side the network works at, as the paper's 128 x 224.
+SHORT_SIDE = 128
+MULTIPLE = 16
+ARRAYS = ("frames", "masks", "luma", "occupied")
+OCCUPIED = 0.04  # mask coverage from which a pixel counts as inside
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+def working_size(canvas: Region) -> tuple[int, int]:
+    """(height, width) in multiples of 16 with about the canvas' aspect and a short side of 128 at most."""
+    scale = min(1.0, SHORT_SIDE / min(canvas.width, canvas.height))
+    height, width = (max(2 * MULTIPLE, MULTIPLE * round(v * scale / MULTIPLE)) for v in canvas.shape)
+    # A very wide canvas would make the network slow for nothing: its long side is at most four short ones.
+    return min(height, 4 * SHORT_SIDE), min(width, 4 * SHORT_SIDE)
+
+
+class SmallClip:
+    """Small versions of every plate and mask frame, as .npy files in a folder.
+
+    ``frames`` (N, h, w, 3) scene-linear, ``masks`` (N, K, h, w) coverage, both at working size; ``luma`` uint8 and
+    ``occupied`` bool (N, ph, pw) proxies for tracking, at most 960 pixels wide, display-encoded.
+    """
+
+    def __init__(self, folder: Path, count: int, objects: int, canvas: Region, size: tuple[int, int]) -> None:
+        self.folder, self.canvas, self.size = folder, canvas, size
+        scale = min(1.0, PROXY_WIDTH / max(canvas.width, canvas.height))
+        self.proxy_size = (max(16, round(canvas.height * scale)), max(16, round(canvas.width * scale)))
+        self._shapes: dict[str, tuple[tuple[int, ...], type]] = {
+            "frames": ((count, *size, 3), np.float32),
+            "masks": ((count, objects, *size), np.float32),
+            "luma": ((count, *self.proxy_size), np.uint8),
+            "occupied": ((count, *self.proxy_size), np.bool_),
+        }
+
+    @property
+    def proxy_scale(self) -> tuple[float, float]:
+        """Canvas pixels per proxy pixel, (x, y)."""
+        return self.canvas.width / self.proxy_size[1], self.canvas.height / self.proxy_size[0]
+
+    def create(self) -> None:
+        """Empty files of the right size."""
+        for name, (shape, kind) in self._shapes.items():
+            np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="w+", dtype=kind, shape=shape)
+
+    def array(self, name: str, mode: str = "r") -> NDArray[np.generic]:
+        """One of the arrays as a memory map."""
+        return np.lib.format.open_memmap(self.folder / f"{name}.npy", mode=mode)
+
+    def add(self, index: int, plate: Plate, masks: Sequence[Mask]) -> None:
+        """Writes the small versions of one frame. Different frames may be added from different threads."""
+        height, width = self.size
+        self._put("frames", index, shrink(plate.pixels, (height, width)))
+        covered = np.zeros(plate.pixels.shape[:2], np.float32)
+        small = []
+        for mask in masks:
+            small.append(shrink(mask.coverage, (height, width)))
+            np.maximum(covered, mask.coverage, out=covered)
+        self._put("masks", index, np.clip(np.stack(small), 0, 1))
+        luma = shrink(plate.pixels, self.proxy_size) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+        encoded = srgb_encode(np.clip(luma, 0, 1).astype(np.float32))
+        self._put("luma", index, np.round(encoded * 255).astype(np.uint8))
+        self._put("occupied", index, shrink(covered, self.proxy_size) > OCCUPIED)
+
+    def _put(self, name: str, index: int, value: NDArray[np.generic]) -> None:
+        self.array(name, "r+")[index] = value
+
+
+def shrink(image: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """An image (H, W) or (H, W, C) at ``size`` (h, w), each pixel the mean of what it covers."""
+    height, width = size
+    how = cv2.INTER_AREA if image.shape[0] >= height and image.shape[1] >= width else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.float32)
+
+
+def measure_peak(small: SmallClip) -> float:
+    """The brightest linear value of the small frames, at least 1: what the display encoding must have room for."""
+    frames = small.array("frames")
+    return max(1.0, *(float(frames[index].max()) for index in range(len(frames))))
+
+
+def working_clip(
+    small: SmallClip,
+    numbers: Sequence[int],
+    names: Sequence[str],
+    order: NDArray[np.int64],
+    clean_at: Callable[[int], tuple[FloatArray, FloatArray]],
+    encoding: DisplayEncoding,
+    on_progress: Progress,
+) -> WorkingClip:
+    """The network's clip: small frames and the small clean plate, display-encoded, as files beside the small ones.
+
+    ``clean_at(index)`` gives the clean plate (linear H x W x 3) and where it was seen (H x W).
+    """
+    count, size = len(numbers), small.size
+    source = small.array("frames")
+    shapes = {"encoded": (count, *size, 3), "background": (count, *size, 3), "valid": (count, *size)}
+    arrays = {
+        name: np.lib.format.open_memmap(small.folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape)
+        for name, shape in shapes.items()
+    }
+    for index in range(count):
+        clean, seen = clean_at(index)
+        arrays["encoded"][index] = encoding.encode(np.asarray(source[index], np.float32))
+        arrays["background"][index] = encoding.encode(shrink(clean, size))
+        arrays["valid"][index] = shrink(seen, size)
+        on_progress(index + 1, count)
+    return WorkingClip(
+        tuple(numbers),
+        tuple(names),
+        arrays["encoded"],
+        cast("FloatArray", small.array("masks")),
+        arrays["background"],
+        arrays["valid"],
+        order,
+        encoding,
+    )

@@ -1,0 +1,23 @@
+"""Write: layers to EXR sequences, read back and verified, with the manifest and the previews beside them."""
+
+from penumbra.storage import sweep_temporaries
+from penumbra.write.files import frame_path, prepare_output
+from penumbra.write.frame_writer import FrameWriter
+from penumbra.write.manifest import frame_entry, load_manifest, write_manifest
+from penumbra.write.manifest_schema import manifest_schema
+from penumbra.write.previews import write_previews
+from penumbra.write.verify import FrameVerdict, verify_frame
+
+__all__ = [
+    "FrameVerdict",
+    "FrameWriter",
+    "frame_entry",
+    "frame_path",
+    "load_manifest",
+    "manifest_schema",
+    "prepare_output",
+    "sweep_temporaries",
+    "verify_frame",
+    "write_manifest",
+    "write_previews",
+]

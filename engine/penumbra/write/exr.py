@@ -1,0 +1,124 @@
+"""One OpenEXR file: its header, written whole, and read back."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import OpenImageIO as oiio  # noqa: N813 (the library's own documentation calls it so)
+from numpy.typing import NDArray
+
+from penumbra.color import FloatArray
+from penumbra.errors import OutputError
+from penumbra.frames import Footage, Region
+from penumbra.job import OutputSettings
+from penumbra.write.files import WRITE_FIX, written_whole
+from penumbra.write.timecode import advance, packed
+
+RGB = ("R", "G", "B")
+RGBA = ("R", "G", "B", "A")
+# Timecode needs a rate to count with; footage that has the one without the other is nearly always film.
+_RATE_OF_UNKNOWN = Fraction(24)
+
+
+def exr_spec(footage: Footage, data: Region, channels: tuple[str, ...], output: OutputSettings) -> oiio.ImageSpec:
+    """The part of a header that all layers share: windows, precision, compression, colour space, rate, pixel aspect."""
+    spec = oiio.ImageSpec(
+        data.width, data.height, len(channels), oiio.HALF if output.precision == "half" else oiio.FLOAT
+    )
+    spec.channelnames = channels
+    spec.x, spec.y = data.x, data.y
+    spec.full_x, spec.full_y = footage.display.x, footage.display.y
+    spec.full_width, spec.full_height = footage.display.width, footage.display.height
+    spec.attribute("compression", output.compression)
+    spec.attribute("PixelAspectRatio", float(footage.pixel_aspect))
+    spec.attribute("oiio:ColorSpace", footage.space.name)
+    # Left alone OpenImageIO writes the time of day, and the same input would give other bytes on every run.
+    spec.attribute("DateTime", "")
+    if footage.fps is not None:
+        # The lower-case name is OpenEXR's own; a capital F would be a custom attribute no host looks at.
+        rate = (footage.fps.numerator, footage.fps.denominator)
+        spec.attribute("framesPerSecond", oiio.TypeDesc("rational"), rate)
+    return spec
+
+
+def tag_frame(spec: oiio.ImageSpec, footage: Footage, layer: str, number: int, software: str) -> None:
+    """Adds what is particular to one layer at one frame, the frame's own timecode included."""
+    spec.attribute("Software", software)
+    spec.attribute("penumbra/layer", layer)
+    spec.attribute("penumbra/frame", number)
+    spec.attribute("penumbra/space", footage.space.name)
+    spec.attribute("penumbra/plate", Path(footage.path).name)
+    fps = footage.fps or _RATE_OF_UNKNOWN
+    timecode = advance(footage.timecode, number - footage.frames[0], fps) if footage.timecode else None
+    if timecode is not None:
+        # As a string OpenImageIO drops it silently.
+        spec.attribute("smpte:TimeCode", oiio.TypeTimeCode, (packed(timecode, fps), 0))
+
+
+def write_exr(path: Path, pixels: NDArray[np.float16] | FloatArray, spec: oiio.ImageSpec) -> None:
+    """Writes H x W x C pixels, already in the precision of ``spec``; the file appears whole or not at all.
+
+    Raises :class:`OutputError` when anything of it could not be written.
+    """
+    with written_whole(path) as temporary:
+        image = oiio.ImageOutput.create(str(temporary))
+        if image is None:
+            raise OutputError(f"The file {path} could not be written: {oiio.geterror()}.", WRITE_FIX)
+        done = image.open(str(temporary), spec) and image.write_image(np.ascontiguousarray(pixels))
+        reason = "" if done else image.geterror()
+        if not image.close() or not done or not _ends_well(temporary):
+            raise OutputError(f"The file {path} could not be written: {_sentence(reason)}.", WRITE_FIX)
+
+
+def read_exr(path: Path, channels: tuple[str, ...], data: Region) -> FloatArray:
+    """The pixels of a file that :func:`write_exr` wrote: H x W x C over ``data``, scene-linear.
+
+    Raises :class:`OutputError` when the file is missing, damaged, or of other channels or another data window.
+    """
+    image = oiio.ImageInput.open(str(path))
+    if image is None:
+        reason = oiio.geterror()
+        state = f"is damaged ({_sentence(reason)})" if path.exists() else "is missing"
+        raise OutputError(f"The layer file {path} {state}.", "Remove it and run again with --resume.")
+    try:
+        spec = image.spec()
+        if (spec.x, spec.y, spec.width, spec.height) != (data.x, data.y, data.width, data.height):
+            raise _changed(path, f"its data window is {spec.width}x{spec.height} at {spec.x},{spec.y}")
+        if tuple(spec.channelnames) != channels:
+            raise _changed(path, "its channels are " + ", ".join(spec.channelnames))
+        pixels = image.read_image("float")
+        if pixels is None:
+            raise OutputError(
+                f"The layer file {path} is damaged ({_sentence(image.geterror())}).",
+                "Remove it and run again with --resume.",
+            )
+        return np.asarray(pixels, np.float32).reshape(data.height, data.width, len(channels))
+    finally:
+        image.close()
+
+
+def _ends_well(path: Path) -> bool:
+    """Whether the last line can be read: OpenEXR reports no failure of its last flush, as on a disk just full."""
+    image = oiio.ImageInput.open(str(path))
+    if image is None:
+        oiio.geterror()
+        return False
+    spec = image.spec()
+    end = spec.y + spec.height
+    line = image.read_scanlines(end - 1, end, 0, 0, spec.nchannels, "half")
+    image.geterror()
+    image.close()
+    return line is not None
+
+
+def _changed(path: Path, how: str) -> OutputError:
+    return OutputError(
+        f"The layer file {path} is not the one written for this plate: {how}.", "Remove it and run again with --resume."
+    )
+
+
+def _sentence(reason: str) -> str:
+    """The first line of a library's message, which may hold several."""
+    return (reason.strip().splitlines() or ["the disk took only a part of it"])[0].rstrip(". ")

@@ -1,0 +1,76 @@
+"""The previews: a contact sheet of a few frames and a movie of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from penumbra.errors import Stopped
+from penumbra.frames import Footage, Plate
+from penumbra.write.contact_sheet import draw_sheet, save_picture
+from penumbra.write.movie import MAX_WIDTH, columns_of, draw_grid, movie
+from penumbra.write.tiles import FrameTiles, Picture, frame_tiles, tile_size, tile_titles
+
+_SHEET_ROWS = 6
+_SHEET_CELL, _SHEET_WIDTH = 320, 4096
+_MOVIE_CELL = 480
+
+
+def write_previews(
+    folder: Path,
+    footage: Footage,
+    names: Sequence[str],
+    order_of: Callable[[int], Sequence[str]],
+    read_plate: Callable[[int], Plate],
+    on_progress: Callable[[int, int], None],
+    should_stop: Callable[[], bool],
+) -> tuple[Path, Path]:
+    """Draws ``preview/contact_sheet.png`` and ``preview/preview.mp4`` from the written files; returns their paths.
+
+    ``names`` in the order of the columns; ``order_of(frame)`` the same, back to front. Each frame is read once and made
+    small at once. ``on_progress(done, total)`` counts frames.
+
+    Raises:
+        OutputError: a layer file is missing or damaged, or a preview cannot be written.
+        ColorSpaceError: the footage's space cannot be shown.
+        Stopped: ``should_stop`` said so; neither preview is touched.
+    """
+    titles, count = tile_titles(names), len(footage.frames)
+    movie_size = tile_size(footage, min(_MOVIE_CELL, MAX_WIDTH // columns_of(len(titles))))
+    sheet_path, movie_path = folder / "preview" / "contact_sheet.png", folder / "preview" / "preview.mp4"
+    chosen, rows = _spread(footage.frames, _SHEET_ROWS), []
+    with movie(movie_path, footage.fps) as film:
+        for done, number in enumerate(footage.frames):
+            if should_stop():
+                raise Stopped("Stopped while drawing the previews.", "Run again with --resume.")
+            tiles = frame_tiles(folder, footage, names, order_of(number), read_plate(number), movie_size)
+            film.add(draw_grid(titles, tiles))
+            if number in chosen:
+                rows.append(_for_sheet(tiles, footage, len(titles)))
+            on_progress(done + 1, count)
+    save_picture(sheet_path, draw_sheet(_title(footage), titles, rows))
+    return sheet_path, movie_path
+
+
+def _spread(frames: Sequence[int], count: int) -> frozenset[int]:
+    """The first, the last and evenly spaced ones between."""
+    places = np.linspace(0, len(frames) - 1, min(count, len(frames)))
+    return frozenset(frames[round(place)] for place in places)
+
+
+def _for_sheet(tiles: FrameTiles, footage: Footage, columns: int) -> FrameTiles:
+    height, width = tile_size(footage, min(_SHEET_CELL, _SHEET_WIDTH // columns))
+    smaller = width <= tiles.pictures[0].shape[1]
+    pictures: list[Picture] = []
+    for picture in tiles.pictures:
+        resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+        pictures.append(np.asarray(resized, np.uint8))
+    return FrameTiles(tiles.number, tuple(pictures), tiles.max_error)
+
+
+def _title(footage: Footage) -> str:
+    first, last = footage.frames[0], footage.frames[-1]
+    return f"{Path(footage.path).name}   {footage.display.width}x{footage.display.height}   frames {first}-{last}"

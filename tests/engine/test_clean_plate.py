@@ -1,0 +1,267 @@
+import threading
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from penumbra.clean_plate import build_clean_plate, load_clean_plate
+from penumbra.clean_plate.fill import fill_unseen
+from penumbra.clean_plate.mosaic import plan_mosaics
+from penumbra.errors import OutputError, Stopped
+
+SIZE = (72, 128)
+COUNT = 15
+
+
+def texture(size: tuple[int, int], seed: int = 1) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(size=(*size, 3)).astype(np.float32)
+    return (0.3 + 1.2 * cv2.GaussianBlur(noise, (0, 0), 3)).clip(0.01, 4).astype(np.float32)
+
+
+class Clip:
+    """A bright square crosses a picture; reads are counted."""
+
+    def __init__(
+        self, homographies: np.ndarray, side: int = 20, step: int = 7, gains: np.ndarray | None = None
+    ) -> None:
+        self.homographies, self.reads = homographies, []
+        self.gains = np.ones((len(homographies), 3), np.float32) if gains is None else gains
+        big, shift = texture((160, 360)), np.array([[1, 0, 60], [0, 1, 40], [0, 0, 1.0]])
+        self.truth, self.occupied = [], []
+        for n, h in enumerate(homographies):
+            flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+            seen = cv2.warpPerspective(big, shift @ h, (SIZE[1], SIZE[0]), flags=flags)
+            mask = np.zeros(SIZE, np.float32)
+            mask[30 : 30 + side, 5 + step * n : 5 + step * n + side] = 1
+            self.truth.append(seen * self.gains[n])
+            self.occupied.append(mask)
+
+    def plate(self, number: int) -> np.ndarray:
+        self.reads.append(number)
+        mask = self.occupied[number - 1001][..., None]
+        return (self.truth[number - 1001] * (1 - mask) + 3 * mask).astype(np.float32)
+
+    def mask(self, number: int) -> np.ndarray:
+        return self.occupied[number - 1001]
+
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(range(1001, 1001 + len(self.homographies)))
+
+    def build(self, folder: Path, **options: object):
+        return build_clean_plate(
+            self.numbers(), self.plate, self.mask, self.homographies, folder,
+            options.pop("on_progress", lambda done, total: None), options.pop("should_stop", lambda: False), **options,
+        )  # fmt: skip
+
+
+def still(count: int = COUNT) -> np.ndarray:
+    return np.tile(np.eye(3), (count, 1, 1))
+
+
+def panning(count: int = COUNT) -> np.ndarray:
+    rows = [np.array([[1, 0.002 * n, 5.3 * n], [0, 1, 1.7 * np.sin(n)], [1e-5 * n, 0, 1]]) for n in range(count)]
+    return np.stack(rows)
+
+
+def test_locked_camera_gives_the_background_exactly_without_warping(tmp_path: Path):
+    clip = Clip(still())
+    made = clip.build(tmp_path)
+    for index in range(COUNT):
+        background, seen = made.at(index)
+        assert background.dtype == seen.dtype == np.float32
+        assert np.abs(background - clip.truth[index]).max() == 0
+        assert (seen == 1).all()
+    assert made.never_seen_share == 0
+    assert made.warnings == ()
+    assert (made.gains == 1).all()
+
+
+def test_the_median_is_per_channel_over_unmasked_pixels_only(tmp_path: Path):
+    values = np.random.default_rng(5).uniform(0, 2, (5, 16, 16, 3)).astype(np.float32)
+    occupied = np.zeros((5, 16, 16), np.float32)
+    occupied[:2, :, 6:] = 0.3
+    made = build_clean_plate(
+        range(5), lambda n: values[n], lambda n: occupied[n], still(5), tmp_path, lambda *_: None, lambda: False
+    )
+    background, _ = made.at(0)
+    assert background[:, :3] == pytest.approx(np.median(values, axis=0)[:, :3], abs=1e-6)
+    assert background[:, 9:] == pytest.approx(np.median(values[2:], axis=0)[:, 9:], abs=1e-6)
+
+
+def test_moving_camera_gives_every_frame_its_background(tmp_path: Path):
+    clip = Clip(panning())
+    made = clip.build(tmp_path)
+    for index in range(COUNT):
+        background, seen = made.at(index)
+        error = np.abs(background - clip.truth[index])[seen > 0.99]
+        assert error.mean() < 0.003
+        assert np.quantile(error, 0.999) < 0.04
+        assert (seen > 0.99).mean() > 0.97
+    assert (made.gains == 1).all()
+
+
+@pytest.mark.parametrize("homographies", [still(), panning()])
+def test_tiny_memory_and_few_samples_change_nothing_much(tmp_path: Path, homographies: np.ndarray):
+    clip = Clip(homographies)
+    whole = clip.build(tmp_path / "whole")
+    tiled = clip.build(tmp_path / "tiled", byte_budget=200_000)
+    few = clip.build(tmp_path / "few", max_samples=3)
+    for index in (0, 7, 14):
+        assert tiled.at(index)[0] == pytest.approx(whole.at(index)[0], abs=1e-6)
+        assert (few.at(index)[1] >= whole.at(index)[1] - 1e-6).all()
+        error = np.abs(few.at(index)[0] - clip.truth[index])[few.at(index)[1] > 0.99]
+        assert np.quantile(error, 0.99) < 0.05
+
+
+def test_pixels_no_sample_sees_are_found_in_the_other_frames(tmp_path: Path):
+    clip = Clip(still(), side=30, step=0)
+    clip.occupied[4][:] = 0
+    made = clip.build(tmp_path, max_samples=2)
+    assert made.never_seen_share == 0
+    assert np.abs(made.at(0)[0] - clip.truth[0]).max() == 0
+
+
+def test_what_is_never_seen_is_filled_smoothly_marked_and_reported(tmp_path: Path):
+    clip = Clip(still(), side=24, step=0)
+    made = clip.build(tmp_path)
+    background, seen = made.at(3)
+    hidden = seen == 0
+    assert hidden[32:50, 7:25].all()
+    assert made.never_seen_share == pytest.approx(hidden.mean())
+    assert "behind an object at every frame" in made.warnings[0]
+    assert np.isfinite(background).all()
+    around = background[26:60, 1:35][~hidden[26:60, 1:35]]
+    assert (background[hidden] >= around.min(0) - 1e-4).all()
+    assert (background[hidden] <= around.max(0) + 1e-4).all()
+    assert np.abs(background[~hidden] - clip.truth[3][~hidden]).max() == 0
+
+
+@pytest.mark.parametrize("homographies", [still(), panning()])
+def test_exposure_drift_is_evened_out_and_given_back(tmp_path: Path, homographies: np.ndarray):
+    random = np.random.default_rng(2)
+    gains = (1 + random.uniform(-0.05, 0.05, (COUNT, 1)) + random.uniform(-0.01, 0.01, (COUNT, 3))).astype(np.float32)
+    made = Clip(homographies, gains=gains).build(tmp_path)
+    assert made.gains == pytest.approx(gains / np.median(gains, axis=0), abs=0.005)
+    clip = Clip(homographies, gains=gains)
+    for index in range(COUNT):
+        background, seen = made.at(index)
+        assert np.abs(background - clip.truth[index])[seen > 0.99].mean() < 0.006
+    assert "exposure drifts" in made.warnings[0]
+
+
+def test_grain_and_a_moving_shadow_are_no_exposure_drift(tmp_path: Path):
+    random, clip = np.random.default_rng(4), Clip(still())
+    for n in range(COUNT):
+        clip.truth[n] = clip.truth[n] * (1 + 0.03 * random.normal(size=(*SIZE, 3)))
+        clip.truth[n][45:65, 7 * n : 7 * n + 40] *= 0.5
+    assert (clip.build(tmp_path).gains == 1).all()
+
+
+def test_highlights_do_not_ring(tmp_path: Path):
+    clip = Clip(panning(), side=4)
+    for truth in clip.truth:
+        truth[:] = 0.1
+        truth[10:14, 50:54] = 60.0
+    made = clip.build(tmp_path)
+    for index in range(COUNT):
+        background, _ = made.at(index)
+        assert background.min() >= 0.1 - 1e-4
+        assert background.max() <= 60 + 1e-3
+
+
+def test_a_clean_plate_is_loaded_again_and_only_for_its_own_camera(tmp_path: Path):
+    clip = Clip(panning())
+    made = clip.build(tmp_path)
+    again = load_clean_plate(tmp_path, clip.homographies, clip.numbers())
+    for index in (0, 9):
+        for ours, theirs in zip(made.at(index), again.at(index), strict=True):
+            assert ours.tobytes() == theirs.tobytes()
+    assert (again.never_seen_share, again.warnings) == (made.never_seen_share, made.warnings)
+    with pytest.raises(OutputError, match="another camera"):
+        load_clean_plate(tmp_path, panning() + 1e-9, clip.numbers())
+    with pytest.raises(OutputError, match="another camera"):
+        load_clean_plate(tmp_path, clip.homographies, tuple(range(COUNT)))
+    with pytest.raises(OutputError, match="no whole clean plate"):
+        load_clean_plate(tmp_path / "none", clip.homographies, clip.numbers())
+    next(tmp_path.glob("mosaic*.npy")).write_bytes(b"cut short")
+    with pytest.raises(OutputError, match="no whole clean plate"):
+        load_clean_plate(tmp_path, clip.homographies, clip.numbers())
+
+
+def test_stopping_anywhere_leaves_no_clean_plate_and_no_half_files(tmp_path: Path):
+    clip, calls = Clip(panning(6)), []
+    clip.build(tmp_path / "whole", on_progress=lambda *units: calls.append(units))
+    assert calls[-1][0] <= calls[-1][1]
+    for moment in range(0, len(calls), 3):
+        asked = iter(range(10_000))
+        folder = tmp_path / f"stopped{moment}"
+        with pytest.raises(Stopped):
+            clip.build(folder, should_stop=lambda asked=asked, moment=moment: next(asked) >= moment)
+        assert not list(folder.glob("*.part*"))
+        with pytest.raises(OutputError):
+            load_clean_plate(folder, clip.homographies, clip.numbers())
+
+
+def test_a_folder_that_cannot_be_written_gets_a_sentence(tmp_path: Path):
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(OutputError, match="cannot be written"):
+        Clip(still(4)).build(tmp_path / "file" / "inside")
+
+
+def test_every_thread_sees_the_same(tmp_path: Path):
+    made = Clip(panning()).build(tmp_path)
+    expected, wrong = [made.at(n)[0].tobytes() for n in range(COUNT)], []
+
+    def look() -> None:
+        wrong.extend(n for n in range(COUNT) if made.at(n)[0].tobytes() != expected[n])
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_camera_that_turns_too_far_gets_several_clean_plates(tmp_path: Path):
+    homographies = np.stack([np.array([[1, 0, 5.0 * n], [0, 1, 0], [4e-4 * n, 0, 1]]) for n in range(COUNT)])
+    assert len(plan_mosaics(homographies, SIZE)) == 1
+    turning = np.stack([_turned(np.deg2rad(8 * n)) for n in range(30)])
+    mosaics = plan_mosaics(turning, SIZE)
+    assert len(mosaics) > 1
+    assert [m.first for m in mosaics[1:]] == [m.last + 1 for m in mosaics[:-1]]
+    assert (mosaics[0].first, mosaics[-1].last) == (0, 29)
+    assert all(m.width * m.height <= 8 * SIZE[0] * SIZE[1] for m in mosaics)
+    plates = [np.full((*SIZE, 3), 0.5, np.float32)] * 30
+    made = build_clean_plate(
+        range(30), lambda n: plates[n], lambda n: np.zeros(SIZE, np.float32), turning, tmp_path,
+        lambda *_: None, lambda: False,
+    )  # fmt: skip
+    assert "clean plate" in made.warnings[-1]
+    for index in range(30):
+        background, seen = made.at(index)
+        assert background == pytest.approx(0.5, abs=1e-4)
+        assert seen.mean() > 0.95
+
+
+def _turned(angle: float) -> np.ndarray:
+    """Rotation about the vertical, 60 degrees across the picture, to the first frame's pixels."""
+    lens = np.array([[110.0, 0, 63.5], [0, 110.0, 35.5], [0, 0, 1]])
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    return lens @ turn @ np.linalg.inv(lens)
+
+
+def test_filling_by_bands_is_filling_at_once_and_keeps_what_is_known():
+    picture, known = texture((300, 50)), np.ones((300, 50), bool)
+    known[120:290, 5:45] = False
+    known[:, 20] = False
+    filled = picture.copy()
+    fill_unseen(filled, known)
+    assert (filled[known] == picture[known]).all()
+    assert np.isfinite(filled).all()
+    jumps = np.abs(np.diff(filled[130:280, 8:42], axis=0)).max()
+    assert jumps < 0.1
+    nothing = picture.copy()
+    fill_unseen(nothing, np.zeros_like(known))
+    assert (nothing == 0).all()
