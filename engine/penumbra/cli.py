@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -27,6 +27,7 @@ from penumbra.job import (
     FrameRange,
     Job,
     MaskSettings,
+    ModelSettings,
     OrderSettings,
     OutputSettings,
     PlateSettings,
@@ -126,9 +127,12 @@ def synth(
     def work(on_event: OnEvent) -> None:
         from penumbra.training.synth import write_sample
 
+        if kind not in ("shadows", "reflections", "both"):
+            raise JobError(f"Kind {kind!r} is not known.", "Use shadows, reflections or both.")
+
         height, width = parse_size(size)
         write_sample(
-            folder, seed=seed, frames=frames, height=height, width=width, objects=objects, version=version, kind=kind,
+            folder, seed=seed, frames=frames, height=height, width=width, objects=objects, version=version, kind=cast("Literal['shadows', 'reflections', 'both']", kind),
             replace=replace_output,
         )  # fmt: skip
         print(f"{folder}: {frames} frames {width}x{height}, {objects} objects, with ground truth")  # noqa: T201
@@ -185,6 +189,59 @@ def import_weights(
         print(f"{output}: weights of {folder}, working size {contract.height}x{contract.width}")  # noqa: T201
 
     _guard(work, json_events=False)
+
+
+@app.command()
+def score(
+    clip: Annotated[Path, typer.Argument(help="A clip with ground truth, as synth writes it.")],
+    output: Annotated[Path, typer.Argument(help="What decompose made of it, objects called obj0, obj1, ...")],
+) -> None:
+    """Score written layers against the truth, as JSON."""
+
+    def work(on_event: OnEvent) -> None:
+        from penumbra.evaluate import score as score_output
+
+        print(json.dumps(score_output(clip, output)))  # noqa: T201
+
+    _guard(work, json_events=False)
+
+
+@app.command()
+def evaluate(
+    clips: Annotated[list[Path], typer.Argument(help="Clips with ground truth, or folders of them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the layers are written.")],
+    refine: Annotated[list[str] | None, typer.Option(help="off, 200 or 5min; may be given several times.")] = None,
+    weights: Annotated[str, typer.Option(help="auto, random, or a .safetensors file.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
+    size: Annotated[str | None, typer.Option(help="Working size HEIGHTxWIDTH, multiples of 16.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    report: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
+) -> None:
+    """Decompose clips whose truth is known, score the layers, and print a table."""
+
+    def work(on_event: OnEvent) -> None:
+        from penumbra.evaluate import evaluate as evaluate_clips
+        from penumbra.training.datasets import find_clips
+
+        found = [path for clip in clips for path in find_clips(clip)]
+        chosen = [RefineSettings.parse(text) for text in refine or ["off"]]
+        here = Path.cwd()
+        named = weights if weights in ("auto", "random") else str(here / weights)
+        model = ModelSettings(named, parse_size(size) if size else None, seed, device)
+        rows = evaluate_clips([here / clip for clip in found], here / output, chosen, model, on_event)
+        if report is not None:
+            report.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        _print_table(rows)
+
+    _guard(work, json_events=False)
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    columns = ("effect_iou", "outside_iou", "misplaced", "mask_iou", "solo_psnr", "removal_psnr", "recomposition_max")
+    print(f"{'clip':<32}{'refine':>8}" + "".join(f"{name:>18}" for name in columns))  # noqa: T201
+    for row in rows:
+        figures = ["-" if row[name] is None else f"{row[name]:.4f}" for name in columns]
+        print(f"{row['clip']:<32}{row['refine']:>8}" + "".join(f"{figure:>18}" for figure in figures))  # noqa: T201
 
 
 def parse_size(text: str) -> tuple[int, int]:

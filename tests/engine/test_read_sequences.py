@@ -4,7 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penumbra.errors import FootageError, FootageNotFoundError
@@ -45,6 +45,7 @@ def test_all_spellings_of_a_pattern_agree(prefix: str, suffix: str, width: int) 
     assert {parse_pattern(f"{prefix}{token}{suffix}") for token in spellings} == {NamePattern(prefix, suffix, width)}
 
 
+@settings(max_examples=50)
 @given(st.text(max_size=30))
 def test_any_name_parses_to_a_pattern_or_to_none(name: str) -> None:
     pattern = parse_pattern(name)

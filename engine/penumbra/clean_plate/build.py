@@ -22,6 +22,7 @@ from penumbra.clean_plate.mosaic import (
     Mosaic,
     Tile,
     coverage_in_tile,
+    frame_window,
     into_tile,
     mask_out_of_mosaic,
     plan_mosaics,
@@ -52,8 +53,9 @@ class _Source:
     read_occupied: ReadArray
     gains: FloatArray
 
-    def plate(self, index: int) -> FloatArray:
-        pixels = self.read_plate(self.numbers[index])
+    def plate(self, index: int, window: tuple[slice, slice] = np.s_[:, :]) -> FloatArray:
+        """The part of a frame in a window of rows and columns, exposure evened out."""
+        pixels = np.ascontiguousarray(self.read_plate(self.numbers[index])[window])
         return pixels if (self.gains[index] == 1).all() else pixels / self.gains[index]
 
     def free(self, index: int) -> NDArray[np.uint8]:
@@ -191,12 +193,13 @@ def _tile_median(
 
 
 def _seen_in_tile(source: _Source, mosaic: Mosaic, tile: Tile, index: int) -> tuple[FloatArray, BoolArray]:
-    plate, free = source.plate(index), source.free(index)
     if mosaic.still:
         at = np.s_[tile.top : tile.bottom, tile.left : tile.right]
-        return plate[at], free[at] > 0
-    homography = mosaic.homographies[index]
-    return into_tile(plate, homography, tile), coverage_in_tile(free, homography, tile)
+        return source.plate(index, at), source.free(index)[at] > 0
+    free = source.free(index)
+    window, homography = frame_window(mosaic.homographies[index], tile, free.shape)
+    covered = coverage_in_tile(np.ascontiguousarray(free[window]), homography, tile)
+    return into_tile(source.plate(index, window), homography, tile), covered
 
 
 def _look_further(

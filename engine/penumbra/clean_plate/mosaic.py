@@ -80,6 +80,18 @@ def tiles_of(mosaic: Mosaic, size: tuple[int, int], samples: int, byte_budget: i
     ]
 
 
+def frame_window(homography: Matrices, tile: Tile, size: tuple[int, int]) -> tuple[tuple[slice, slice], Matrices]:
+    """The part (rows, columns) of a frame that a tile can see, and that part's own homography to the mosaic."""
+    shift = np.array([[1, 0, tile.left], [0, 1, tile.top], [0, 0, 1]], np.float64)
+    backward = np.asarray(np.linalg.inv(homography) @ shift, np.float64)
+    ring = mapped(backward, _ring(tile.shape))
+    if not np.isfinite(ring).all():
+        return (slice(0, size[0]), slice(0, size[1])), homography
+    window, _ = _window(size, backward, tile.shape)
+    back = np.array([[1, 0, window[1].start], [0, 1, window[0].start], [0, 0, 1]], np.float64)
+    return window, homography @ back
+
+
 def into_tile(image: FloatArray, homography: Matrices, tile: Tile, bounded: bool = True) -> FloatArray:
     """A frame's picture (H, W, C) as a mosaic tile shows it; outside the frame its border is repeated.
 

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from penumbra.network.blocks import DOWNSCALE, FEATURE_CHANNELS, Decoder, Encoder
 from penumbra.network.transformer import TransformerDecoder, select_frames
@@ -133,7 +132,11 @@ def resize_positions(table: Tensor, count: int) -> Tensor:
 
     Exactly the table itself when n = count.
     """
-    return interpolate(table.T[None], size=count, mode="linear", align_corners=False)[0].T
+    # Written out because PyTorch's own gradient of it is not repeatable on CUDA, nor a product in autocast exact.
+    known = torch.arange(table.shape[0], device=table.device, dtype=table.dtype)
+    wanted = (torch.arange(count, device=table.device, dtype=table.dtype) + 0.5) * (table.shape[0] / count) - 0.5
+    nearness = (1 - (wanted.clamp(0, table.shape[0] - 1)[:, None] - known).abs()).clamp_min(0)
+    return (nearness[:, :, None] * table).sum(1)
 
 
 def seeded_network(seed: int, size: NetworkSize | None = None) -> LayerNetwork:

@@ -4,7 +4,7 @@ Nothing here holds a clip in memory. OpenImageIO reads stills, PyAV movies, Open
 """
 
 from penumbra.read.clean_plates import CleanPlateReader, open_clean_plate
-from penumbra.read.encodings import check_color_space
+from penumbra.read.encodings import check_color_space, describe_color_configuration
 from penumbra.read.inspection import inspect_footage
 from penumbra.read.masks import MaskReader, open_mask
 from penumbra.read.plates import PlateReader, open_plate
@@ -14,6 +14,7 @@ __all__ = [
     "MaskReader",
     "PlateReader",
     "check_color_space",
+    "describe_color_configuration",
     "inspect_footage",
     "open_clean_plate",
     "open_mask",

@@ -253,3 +253,8 @@ def _load_spellings(name: str) -> dict[str, str]:
     for space in config.getColorSpaceNames():
         found.update({text.lower(): space for text in (*config.getAliases(space), space)})
     return found
+
+
+def describe_color_configuration() -> str:
+    """The OCIO configuration in use and how many spaces it has; raises :class:`ColorSpaceError` when it is unusable."""
+    return f"{_config_name()}, {len(_config().getColorSpaceNames())} colour spaces"

@@ -170,7 +170,7 @@ def _textured(sequence: Sequence, index: int) -> _Pixels:
 def _strongest(strength: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     height, width = strength.shape
     rows, columns = np.linspace(0, height, 10).astype(int), np.linspace(0, width, 17).astype(int)
-    share = max(4, min(MOST_PIXELS, strength.size // 4) // 144)
+    share = max(4, min(MOST_PIXELS, strength.size // 3) // 144)
     found_y, found_x = [], []
     for top, bottom in pairwise(rows):
         for left, right in pairwise(columns):

@@ -18,7 +18,8 @@ from penumbra.track.refine import Sequence, measure, place, sources_of
 
 SWEEPS = 3
 STILL = 4.0  # proxy pixels: farther than this from where it began, by its features, a camera is moving for certain
-LOCKED = 0.12  # proxy pixels, typical displacement a locked-off camera may seem to have
+LOCKED = 0.1  # proxy pixels: typical displacement that sensors, lights and compression give a locked-off camera
+SMALL = 13.0  # added per pixel of width: a small picture has less to fit to
 NO_GAIN = 0.985  # residual after moving over residual before, above which moving explains nothing
 POOR = 8.0  # 8-bit levels of median residual
 FEW = 0.5  # share of pixels that follow the camera
@@ -97,8 +98,9 @@ def _is_locked(sequence: Sequence, placement: Placement) -> bool:
             gains.append(fit.after / max(fit.before, 1e-6))
     if len(distances) < 2 or max(distances) > STILL:
         return False
-    # A quarter of the frames may fit by chance: sensors, compression and lights are not perfectly still either.
-    small = np.quantile(distances, 0.75) < LOCKED and max(distances) < 4 * LOCKED
+    # A quarter of the frames may fit badly by chance.
+    limit = LOCKED + SMALL / sequence.size[1]
+    small = np.quantile(distances, 0.75) < limit and max(distances) < 3 * limit
     return bool(small or np.quantile(gains, 0.25) > NO_GAIN)
 
 

@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from torch import nn
 
 from penumbra.contract import ModelContract
 from penumbra.errors import JobError, PenumbraError, WeightsError
@@ -53,7 +55,7 @@ class PretrainSettings:
 
     seed: int = 1
     steps: int = 4000
-    batch: int = 16
+    batch: int = 30
     learning_rate: float = 1e-3
     final_rate: float = 0.02
     warm_up: int = 200
@@ -61,6 +63,7 @@ class PretrainSettings:
     clip_norm: float = 1.0
     ema: float = 0.998
     precision: str = "bfloat16"
+    compiled: bool = False
     checkpoint_minutes: float = 5.0
     evaluate_every: int = 250
     log_every: int = 20
@@ -76,7 +79,9 @@ def settings_from_json(text: str) -> PretrainSettings:
     try:
         data: dict[str, Any] = json.loads(text)
     except ValueError as error:
-        raise JobError(f"The pretraining settings are not valid JSON: {error}.", "Mend the file at that place.") from error
+        raise JobError(
+            f"The pretraining settings are not valid JSON: {error}.", "Mend the file at that place."
+        ) from error
     pool = data.pop("pool", {})
     for known, given in ((PretrainSettings, data), (PoolSettings, pool)):
         unknown = set(given) - {f.name for f in fields(known)}
@@ -96,7 +101,9 @@ def learning_rate(settings: PretrainSettings, step: int) -> float:
     if step < settings.warm_up:
         return settings.learning_rate * (step + 1) / settings.warm_up
     done = min((step - settings.warm_up) / max(settings.steps - settings.warm_up, 1), 1.0)
-    return settings.learning_rate * (settings.final_rate + (1 - settings.final_rate) * 0.5 * (1 + math.cos(math.pi * done)))
+    return settings.learning_rate * (
+        settings.final_rate + (1 - settings.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
+    )
 
 
 class Trainer:
@@ -110,6 +117,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
+        self.worker = _prepared(self.network, settings.compiled)
         self.pool = ScenePool(settings.pool, settings.seed)
         self.step = 0
 
@@ -126,9 +134,10 @@ class Trainer:
         figures, loss = self._loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip_norm)
-        if not bool(torch.isfinite(norm)):
+        if not bool(torch.isfinite(norm) and torch.isfinite(loss.detach())):
             raise DivergedError(
-                f"Pretraining diverged at step {self.step}.", "Resume from its last checkpoint with a lower learning rate."
+                f"Pretraining diverged at step {self.step}.",
+                "Resume from its last checkpoint with a lower learning rate.",
             )
         self.optimiser.step()
         self.step += 1
@@ -137,7 +146,7 @@ class Trainer:
 
     def _loss(self, batch: TrainingBatch) -> tuple[dict[str, float], torch.Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            rgba = self.network(batch.frames, batch.masks, batch.visible, batch.targets)
+            rgba = self.worker(batch.frames, batch.masks, batch.visible, batch.targets)
         terms = layer_losses(
             rgba.float(), batch.target_frames, batch.target_masks, batch.background, torch.ones(batch.targets.shape)
         )
@@ -177,10 +186,42 @@ class Trainer:
             self.mean.load_state_dict(state["mean"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step = int(state["step"])
-        except (RuntimeError, KeyError, ValueError, EOFError) as error:
+        except (RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
             raise WeightsError(
                 f"The checkpoint {path} does not fit this run: {error}.", "Start the run in another folder."
             ) from error
+
+
+class _PlainNorm(nn.Module):
+    """Instance norm spelled out, which a compiler fuses with its neighbours; shares the weights of the one it replaces."""
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        variance, mean = torch.var_mean(values.float(), (2, 3), keepdim=True, unbiased=False)
+        scale = torch.rsqrt(variance + self.eps) * self.weight[:, None, None]
+        return (values * scale + (self.bias[:, None, None] - mean * scale)).to(values.dtype)
+
+
+def _prepared(network: LayerNetwork, compiled: bool) -> LayerNetwork:
+    """The network to run: itself, or a compiled twin that shares its weights."""
+    if not compiled:
+        return network
+    twin = copy.copy(network)
+    twin._modules = dict(network._modules)
+    for name in ("frame_encoder", "mask_encoder", "decoder"):
+        part = copy.deepcopy(getattr(network, name))
+        for parameter, original in zip(_parameter_slots(part), _parameter_slots(getattr(network, name)), strict=True):
+            parameter[0]._parameters[parameter[1]] = original[0]._parameters[original[1]]
+        part.norms = nn.ModuleList(_PlainNorm(norm) for norm in part.norms)
+        setattr(twin, name, torch.compile(part))
+    return twin
+
+
+def _parameter_slots(module: nn.Module) -> list[tuple[nn.Module, str]]:
+    return [(owner, name) for owner in module.modules() for name in owner._parameters]
 
 
 def held_out_clips(height: int = 64, width: int = 64, clips: int = 3) -> list[TruthClip]:
@@ -194,7 +235,9 @@ def held_out_clips(height: int = 64, width: int = 64, clips: int = 3) -> list[Tr
             solos = [render_solo(scenes, k, height, width)[0] for k in range(settings.objects)]
             solo = torch.stack(solos, 2)
             found += [
-                TruthClip(f"{kind}{version}_{i}", rendered.frames[i], rendered.masks[i], rendered.background[i], solo[i])
+                TruthClip(
+                    f"{kind}{version}_{i}", rendered.frames[i], rendered.masks[i], rendered.background[i], solo[i]
+                )
                 for i in range(clips)
             ]
     return found

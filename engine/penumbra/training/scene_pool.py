@@ -27,8 +27,8 @@ class PoolSettings:
     width: int = 64
     group: int = 8
     groups: int = 64
-    steps_per_group: int = 2
-    start: int = 12
+    steps_per_group: int = 4
+    start: int = 16
     clean: float = 0.6
     pan: float = 0.1
     estimated: float = 0.25
@@ -60,15 +60,15 @@ class ScenePool:
         self._groups: OrderedDict[int, RenderedClips] = OrderedDict()
 
     def batch(self, step: int, size: int) -> TrainingBatch:
-        """Draws ``size`` windows; renders whatever groups the step needs first."""
+        """Draws windows that hold ``size`` objects together; renders whatever groups the step needs first."""
         random = np.random.default_rng([self.seed, 1, step])
-        newest = self.settings.start + step // self.settings.steps_per_group
+        newest = max(self.settings.start, 2) + step // self.settings.steps_per_group
         available = range(max(0, newest - self.settings.groups), newest)
         objects = 2 if random.random() < 0.6 else 3
+        windows = max(1, size // objects)
         fitting = [g for g in available if group_scenes(self.settings, self.seed, g).objects == objects]
         self._keep(available)
-        # Half of a batch comes from few groups, which costs nothing in variety: clips of a group are unlike each other.
-        chosen = random.choice(fitting, size) if fitting else random.choice(list(available[-1:]), size)
+        chosen = random.choice(fitting, windows)
         rows = [self._clip(int(group), int(random.integers(self.settings.group))) for group in chosen]
         clips = RenderedClips(*(torch.stack(column) for column in zip(*rows, strict=True)))
         return make_batch(clips, random, self.settings.estimated)
@@ -96,7 +96,7 @@ def group_scenes(settings: PoolSettings, seed: int, group: int) -> SceneSettings
         height=settings.height,
         width=settings.width,
         frames=WINDOW,
-        objects=2 if random.random() < 0.6 else 3,
+        objects=2 if group % 5 in (0, 2, 3) else 3,
         kind=KINDS[group % 3],
         version=int(random.integers(1, 3)),
         # A window of five frames, one to three apart, of a clip of some twenty.
@@ -112,7 +112,7 @@ def group_scenes(settings: PoolSettings, seed: int, group: int) -> SceneSettings
 def make_batch(clips: RenderedClips, random: np.random.Generator, estimated: float = 0.0) -> TrainingBatch:
     """Hides frames, sorts objects back to front, mirrors, reverses and recolours clips of T frames at random."""
     count, frames = clips.frames.shape[:2]
-    hidden = int(random.choice([1, 2, 3], p=[0.35, 0.4, 0.25]))
+    hidden = int(random.choice([2, 3], p=[0.7, 0.3]))
     targets = np.stack([random.permutation(frames)[:hidden] for _ in range(count)])
     visible = np.ones((count, frames), np.float32)
     np.put_along_axis(visible, targets, 0, 1)
@@ -161,7 +161,9 @@ def _recoloured(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Channels swapped and a change of gamma, the same for a clip's frames and background."""
     count = len(images)
-    swap = torch.from_numpy(np.stack([random.permutation(3) if random.random() < 0.5 else np.arange(3) for _ in range(count)]))
+    swap = torch.from_numpy(
+        np.stack([random.permutation(3) if random.random() < 0.5 else np.arange(3) for _ in range(count)])
+    )
     power = torch.from_numpy(np.exp(random.normal(0, 0.2, count)).astype(np.float32))[:, None, None, None, None]
 
     def changed(part: torch.Tensor) -> torch.Tensor:

@@ -78,7 +78,9 @@ def score_layers(layers: Tensor, clip: TruthClip) -> EffectScore:
     return EffectScore(
         effect_iou=float(_iou(got, truth).mean()),
         mask_iou=float(_iou(mask, truth).mean()),
-        outside_iou=float(_iou(got & outside, truth & outside)[(truth & outside).sum((-2, -1)) >= 4].mean().nan_to_num()),
+        outside_iou=float(
+            _iou(got & outside, truth & outside)[(truth & outside).sum((-2, -1)) >= 4].mean().nan_to_num()
+        ),
     )
 
 

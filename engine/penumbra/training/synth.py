@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from dataclasses import replace as changed_settings
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,15 @@ import torch
 from numpy.typing import NDArray
 
 from penumbra.errors import OutputError
-from penumbra.training.scenes import EffectKind, RenderedClips, Scenes, SceneSettings, render, render_solo, sample_scenes
+from penumbra.training.scenes import (
+    EffectKind,
+    RenderedClips,
+    Scenes,
+    SceneSettings,
+    render,
+    render_solo,
+    sample_scenes,
+)
 from penumbra.training.scoring import changed
 
 _MADE_BY = "penumbra synth"
@@ -42,7 +51,7 @@ def write_sample(
     version: int = 1,
     kind: EffectKind = "shadows",
     pan: bool = False,
-    overwrite: bool = False,
+    replace: bool = False,
 ) -> None:
     """Writes a clip of ``objects`` moving objects with shadows and reflections, and the truth behind it.
 
@@ -51,9 +60,9 @@ def write_sample(
     ``bg_00000.png`` per frame where the background changes), ``bg_est.png`` (median over frames of pixels outside the
     masks), ``order.txt``, ``gt/mask0_*.png`` (effect regions by the authors' threshold), ``solo/obj0_*.png``,
     ``amodal/obj0_*.png``, ``meta.json``. The folder is whole or not there; raises :class:`OutputError` when it holds
-    anything, unless ``overwrite`` is given and what it holds is an earlier sample.
+    anything, unless ``replace`` is given and what it holds is an earlier sample.
     """
-    _check_free(folder, overwrite)
+    _check_free(folder, replace)
     rough = version == 2
     settings = SceneSettings(
         height, width, frames, objects, kind, version, pan=pan, grain=rough, drift=rough, patch=rough, rough_masks=rough
@@ -72,14 +81,14 @@ def write_sample(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check_free(folder: Path, overwrite: bool) -> None:
+def _check_free(folder: Path, replace: bool) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
         raise OutputError(f"{folder} is a file.", "Choose a folder.")
     if not any(folder.iterdir()):
         return
-    if not overwrite:
+    if not replace:
         raise OutputError(f"The folder {folder} is not empty.", "Choose another folder, or ask to replace the sample.")
     meta = folder / "meta.json"
     if not (meta.is_file() and _MADE_BY in meta.read_text(encoding="utf-8", errors="replace")):
@@ -89,7 +98,7 @@ def _check_free(folder: Path, overwrite: bool) -> None:
 def _telling_scene(settings: SceneSettings, seed: int) -> Scenes:
     """Of a seed's first scenes the one that shows most: every object in view, with effects beyond its mask, and moving
     far enough for the median over frames to find the background."""
-    preview = replace(settings, frames=min(settings.frames, _PREVIEW_FRAMES), grain=False, rough_masks=False)
+    preview = changed_settings(settings, frames=min(settings.frames, _PREVIEW_FRAMES), grain=False, rough_masks=False)
     worths = [_worth(sample_scenes(preview, seed, 1, index), settings) for index in range(_CANDIDATES)]
     return sample_scenes(settings, seed, 1, int(np.argmax(worths)))
 

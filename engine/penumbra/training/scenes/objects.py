@@ -113,7 +113,9 @@ def _animal(random: np.random.Generator) -> Compound:
         for y, second in ((0.6, 1.0), (-0.6, -1.0)):
             pivot = (long * x, 0.0, leg)
             centre = (long * x, fat * y, leg / 2)
-            parts.append(Part(CYLINDER, centre, (limb, limb, leg / 2), _IDENTITY, swing * first * second, pivot, tone=2))
+            parts.append(
+                Part(CYLINDER, centre, (limb, limb, leg / 2), _IDENTITY, swing * first * second, pivot, tone=2)
+            )
     return Compound(parts)
 
 
@@ -179,9 +181,7 @@ def _heap(random: np.random.Generator) -> Compound:
         size = (float(half[0]), float(half[1]), float(half[2]))
         parts.append(Part(int(random.integers(3)), centre, size, (turn[0], turn[1], turn[2]), tone=i % 3))
     lowest = min(part.centre[2] - float(np.linalg.norm(part.half)) * 0.75 for part in parts)
-    moved = [
-        Part(p.kind, (p.centre[0], p.centre[1], p.centre[2] - lowest), p.half, p.turn, tone=p.tone) for p in parts
-    ]
+    moved = [Part(p.kind, (p.centre[0], p.centre[1], p.centre[2] - lowest), p.half, p.turn, tone=p.tone) for p in parts]
     return Compound(moved, free=bool(random.random() < 0.5))
 
 

@@ -49,7 +49,9 @@ def render(scenes: Scenes, height: int, width: int, quantise: bool = True) -> Re
     """Renders clips with everything in them; ``quantise`` rounds to 8 bits as files do."""
     everything = torch.ones(scenes.part_kind.shape[:2], dtype=torch.bool, device=scenes.eye.device)
     whole = _picture(scenes, everything, height, width)
-    distance = (geometry_of(scenes, everything).object_centre.unflatten(0, scenes.clock.shape) - scenes.eye[:, None, None])
+    distance = (
+        geometry_of(scenes, everything).object_centre.unflatten(0, scenes.clock.shape) - scenes.eye[:, None, None]
+    )
     return RenderedClips(
         frames=_stored(add_grain(_display(whole.colour), scenes.grain, scenes.noise_seed), quantise),
         masks=_stored(roughen_masks(whole.masks, scenes.mask_error), quantise),
@@ -215,9 +217,7 @@ class _Seen:
             mirrored = self._mirrored_objects(geometry, direction, mirrored)
         return matte * (1 - share[..., None]) + mirrored * share[..., None]
 
-    def _mirrored_objects(
-        self, geometry: Geometry, direction: torch.Tensor, mirrored: torch.Tensor
-    ) -> torch.Tensor:
+    def _mirrored_objects(self, geometry: Geometry, direction: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
         start = self.backdrop.point
         hits = nearest_hits(geometry, start, direction)
         frame, n = (torch.isfinite(hits.distance) & self.backdrop.on_ground).nonzero(as_tuple=True)
@@ -243,11 +243,13 @@ class _Seen:
         scenes, scene = self.scenes, frame // self.frames
         parts = scenes.part_kind.shape[2]
         k, p = part // parts, part % parts
-        albedo = _painted(scenes.colour[scene, k, p], scenes.pattern[scene, k, p], local * scenes.part_half[scene, k, p])
+        albedo = _painted(
+            scenes.colour[scene, k, p], scenes.pattern[scene, k, p], local * scenes.part_half[scene, k, p]
+        )
         sun = scenes.sun[scene]
         facing = (normal * sun).sum(-1).clamp_min(0) * sunlit
         ground = scenes.ground.mean((-2, -1))[scene]
-        up = (normal[:, 2:] * 0.5 + 0.5)
+        up = normal[:, 2:] * 0.5 + 0.5
         # Near the ground an object hides its own share of sky.
         sky = scenes.sky_light[scene] * up * (0.7 + 0.3 * (point[:, 2:] * 2).clamp(0, 1))
         fill = (scenes.sun_light[scene] * sun[:, 2:] * 0.6 + scenes.sky_light[scene]) * ground * (1 - up) * 0.7

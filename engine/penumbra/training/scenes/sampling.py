@@ -157,7 +157,9 @@ def _imperfections(settings: SceneSettings, random: np.random.Generator) -> dict
     pixel = settings.height / 128
     errors = np.zeros((frames, objects, 4))
     if settings.rough_masks:
-        errors[..., :2] = random.uniform(-1, 1, (1, objects, 2)) * pixel + random.normal(0, 0.25 * pixel, (frames, objects, 2))
+        errors[..., :2] = random.uniform(-1, 1, (1, objects, 2)) * pixel + random.normal(
+            0, 0.25 * pixel, (frames, objects, 2)
+        )
         errors[..., 2] = random.uniform(0, 1.2) * pixel
         errors[..., 3] = random.uniform(-1, 1, (1, objects)) * pixel
     return {
@@ -213,7 +215,11 @@ def _clear_path(
             gap = np.linalg.norm(path - other, axis=-1).min() - 0.62 * (size + other_size)
             room = min(room, float(gap))
         # The path must stay before the wall and the camera out of the object.
-        room = min(room, float((path @ wall[:2] - wall[3] if wall[:2].any() else path[:, 0] * 0).min()) - 0.6 * size * wall[:2].any())
+        room = min(
+            room,
+            float((path @ wall[:2] - wall[3] if wall[:2].any() else path[:, 0] * 0).min())
+            - 0.6 * size * wall[:2].any(),
+        )
         room = min(room, float(np.linalg.norm(path - camera["eye"][:2], axis=-1).min()) - 1.2 * size)
         if room > best_room:
             best, best_room = (path, size), room
@@ -240,9 +246,7 @@ def _path(
     return middle + step, size
 
 
-def _on_ground(
-    random: np.random.Generator, camera: dict[str, FloatArray], aspect: float
-) -> tuple[FloatArray, float]:
+def _on_ground(random: np.random.Generator, camera: dict[str, FloatArray], aspect: float) -> tuple[FloatArray, float]:
     """A point of the ground in view (2,), and its depth along the optical axis."""
     for _ in range(50):
         x, y = random.uniform(-0.42, 0.42) * aspect, random.uniform(-0.25, 0.45)
@@ -272,9 +276,7 @@ def _pose(
     if compound.free and random.random() < 0.6:
         whole = whole @ rotation(random.uniform(0, 6.3, 3) + random.uniform(-5, 5, 3) * time[:, None])
         middle = centre[0].mean(0)
-        reach = max(
-            float(np.linalg.norm(np.array(part.centre) - middle) + max(part.half)) for part in compound.parts
-        )
+        reach = max(float(np.linalg.norm(np.array(part.centre) - middle) + max(part.half)) for part in compound.parts)
         lift += max(reach * 0.92 - middle[2], 0)
     if random.random() < 0.3:
         lift += random.uniform(0.1, 0.7) * np.abs(np.sin(np.pi * random.uniform(1, 3) * time + random.uniform(0, 3)))
