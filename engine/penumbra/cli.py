@@ -132,9 +132,16 @@ def synth(
 
         height, width = parse_size(size)
         write_sample(
-            folder, seed=seed, frames=frames, height=height, width=width, objects=objects, version=version, kind=cast("Literal['shadows', 'reflections', 'both']", kind),
+            folder,
+            seed=seed,
+            frames=frames,
+            height=height,
+            width=width,
+            objects=objects,
+            version=version,
+            kind=cast("Literal['shadows', 'reflections', 'both']", kind),
             replace=replace_output,
-        )  # fmt: skip
+        )
         print(f"{folder}: {frames} frames {width}x{height}, {objects} objects, with ground truth")  # noqa: T201
 
     _guard(work, json_events=False)

@@ -6,8 +6,9 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+
 from penumbra.errors import JobError
-from penumbra.training.scenes import SceneSettings, Scenes, render, render_solo, sample_scenes, write_contact_sheet
+from penumbra.training.scenes import Scenes, SceneSettings, render, render_solo, sample_scenes, write_contact_sheet
 from penumbra.training.scenes.objects import BOX, CYLINDER, ELLIPSOID, rotation
 from penumbra.training.scenes.tracing import Geometry, any_hit, geometry_of, nearest_hits
 
@@ -151,7 +152,7 @@ def test_imperfections_change_what_they_should_and_nothing_else():
     rough = clips_of(replace(SMALL, rough_masks=True))
     assert torch.equal(rough.frames, plain.frames)
     assert float((rough.masks - plain.masks).abs().max()) > 0.1
-    assert float((rough.masks.sum() / plain.masks.sum())) == pytest.approx(1, abs=0.25)
+    assert float(rough.masks.sum() / plain.masks.sum()) == pytest.approx(1, abs=0.25)
     assert rough.masks[plain.masks.amax((-2, -1)) == 0].sum() == 0
     drifting = clips_of(replace(SMALL, drift=True))
     levels = drifting.background.mean((2, 3, 4))

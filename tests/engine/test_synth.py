@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from penumbra.errors import OutputError
 from penumbra.training.datasets import read_clip
 from penumbra.training.synth import masked_median, write_sample

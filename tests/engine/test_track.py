@@ -172,6 +172,7 @@ def test_progress_reaches_its_total_and_stopping_is_obeyed():
         track_camera(range(5), luma, np.zeros(luma.shape, bool), (1, 1), lambda *units: None, lambda: True)
 
 
+@pytest.mark.slow
 def test_three_hundred_frames_that_return_to_their_start_do_not_drift():
     """A loop in the plane: the way back is not the way out, so only seeing the start again closes it."""
     angles = np.linspace(0, 2 * np.pi, 300)
@@ -181,11 +182,6 @@ def test_three_hundred_frames_that_return_to_their_start_do_not_drift():
     assert errors.mean() < 0.5
     ends = np.linalg.inv(track.homographies[0]) @ track.homographies[-1]
     assert np.abs(cv2.perspectiveTransform(np.float64([[[80, 45]]]), ends) - (80, 45)).max() < 0.1
-
-
-test_three_hundred_frames_that_return_to_their_start_do_not_drift = pytest.mark.slow(
-    test_three_hundred_frames_that_return_to_their_start_do_not_drift
-)
 
 
 def test_a_track_survives_json_to_the_bit():

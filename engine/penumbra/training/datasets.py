@@ -1,8 +1,9 @@
 """Clips on disk as arrays, for training and evaluation: the Kubric layout and the Omnimatte layout.
 
-Kubric: ``rgba_00000.png``, ``mask0_00000.png`` of object 0, ``bg.png`` or ``bg_00000.png`` (true background), ``bg_est.png``
-(estimated one), ``order.txt`` (objects back to front, a line per frame or one for all), optionally
-``solo/obj0_00000.png``. Omnimatte: ``rgb/*.png``, ``mask/01/*.png`` and on, optionally ``bg_est.png`` and ``order.txt``.
+Kubric: ``rgba_00000.png``, ``mask0_00000.png`` of object 0, ``bg.png`` or ``bg_00000.png`` (true background),
+``bg_est.png`` (estimated one), ``order.txt`` (objects back to front, a line per frame or one for all), optionally
+``solo/obj0_00000.png``. Omnimatte: ``rgb/*.png``, ``mask/01/*.png`` and on, optionally ``bg_est.png`` and
+``order.txt``.
 """
 
 from __future__ import annotations

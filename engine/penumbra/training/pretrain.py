@@ -1,8 +1,8 @@
 """Pretraining: the coordination game on rendered scenes, resumable to the step.
 
-A run is a folder: ``settings.json``, ``checkpoint.pt`` (weights, their running mean, optimiser, step), ``ema.safetensors``
-(the running mean in float16, ready to ship) and ``log.jsonl``. Every random choice of a step depends on the seed and the
-step's number alone, so a run that was killed goes on as if it had not been.
+A run is a folder: ``settings.json``, ``checkpoint.pt`` (weights, their running mean, optimiser, step),
+``ema.safetensors`` (the running mean in float16, ready to ship) and ``log.jsonl``. Every random choice of a step
+depends on the seed and the step's number alone, so a run that was killed goes on as if it had not been.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import nn
 
 from penumbra.contract import ModelContract
 from penumbra.errors import JobError, PenumbraError, WeightsError
@@ -47,7 +46,10 @@ _HELD_OUT_SEED = 900_001
 
 @dataclass(frozen=True)
 class PretrainSettings:
-    """One run. ``steps`` may be changed when a run is resumed; everything else is fixed by its first start.
+    """One run. ``steps`` and ``minutes`` may be changed on resuming; everything else is fixed by the first start.
+
+    With ``minutes`` set the learning rate falls with the time spent training, which a busy machine needs, and the run
+    ends with them; without, it depends on the step alone and a resumed run equals an uninterrupted one.
 
     ``warm_up`` steps of rising and then a cosine of falling learning rate; ``ema`` is the decay of the running mean of
     the weights; ``precision`` bfloat16 or float32 for the network's arithmetic.
@@ -55,6 +57,7 @@ class PretrainSettings:
 
     seed: int = 1
     steps: int = 4000
+    minutes: float | None = None
     batch: int = 30
     learning_rate: float = 1e-3
     final_rate: float = 0.02
@@ -63,7 +66,6 @@ class PretrainSettings:
     clip_norm: float = 1.0
     ema: float = 0.998
     precision: str = "bfloat16"
-    compiled: bool = False
     checkpoint_minutes: float = 5.0
     evaluate_every: int = 250
     log_every: int = 20
@@ -96,14 +98,16 @@ class DivergedError(PenumbraError):
     code = "diverged"
 
 
-def learning_rate(settings: PretrainSettings, step: int) -> float:
-    """Linear warm-up, then half a cosine down to ``final_rate`` of the peak."""
+def learning_rate(settings: PretrainSettings, step: int, minutes: float = 0.0) -> float:
+    """Linear warm-up, then half a cosine down to ``final_rate`` of the peak, over steps or, if set, minutes."""
     if step < settings.warm_up:
         return settings.learning_rate * (step + 1) / settings.warm_up
-    done = min((step - settings.warm_up) / max(settings.steps - settings.warm_up, 1), 1.0)
-    return settings.learning_rate * (
-        settings.final_rate + (1 - settings.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
-    )
+    if settings.minutes is None:
+        done = (step - settings.warm_up) / max(settings.steps - settings.warm_up, 1)
+    else:
+        done = minutes / settings.minutes
+    fall = 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return settings.learning_rate * (settings.final_rate + (1 - settings.final_rate) * fall)
 
 
 class Trainer:
@@ -117,18 +121,30 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.worker = _prepared(self.network, settings.compiled)
         self.pool = ScenePool(settings.pool, settings.seed)
         self.step = 0
+        self.minutes = 0.0
+
+    @property
+    def rate(self) -> float:
+        """The next step's learning rate."""
+        return learning_rate(self.settings, self.step, self.minutes)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step, or minute, is over."""
+        late = self.settings.minutes is not None and self.minutes >= self.settings.minutes
+        return late or self.step >= self.settings.steps
 
     def train_step(self) -> dict[str, float]:
         """One step; returns its figures. Raises :class:`DivergedError` before anything is spoilt."""
+        started = time.monotonic()
         settings = self.settings
         batch = self.pool.batch(self.step, settings.batch)
         # Dropout's random numbers too depend on the step alone.
         torch.manual_seed(settings.seed * 1_000_003 + self.step)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(settings, self.step)
+            group["lr"] = self.rate
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
         figures, loss = self._loss(batch)
@@ -142,11 +158,12 @@ class Trainer:
         self.optimiser.step()
         self.step += 1
         self._follow()
+        self.minutes += (time.monotonic() - started) / 60
         return {**figures, "norm": float(norm)}
 
     def _loss(self, batch: TrainingBatch) -> tuple[dict[str, float], torch.Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            rgba = self.worker(batch.frames, batch.masks, batch.visible, batch.targets)
+            rgba = self.network(batch.frames, batch.masks, batch.visible, batch.targets)
         terms = layer_losses(
             rgba.float(), batch.target_frames, batch.target_masks, batch.background, torch.ones(batch.targets.shape)
         )
@@ -165,6 +182,7 @@ class Trainer:
         """Writes the checkpoint and the weights to ship, each whole or not at all."""
         state = {
             "step": self.step,
+            "minutes": self.minutes,
             "network": self.network.state_dict(),
             "mean": self.mean.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -186,42 +204,11 @@ class Trainer:
             self.mean.load_state_dict(state["mean"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step = int(state["step"])
+            self.minutes = float(state.get("minutes", 0.0))
         except (RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
             raise WeightsError(
                 f"The checkpoint {path} does not fit this run: {error}.", "Start the run in another folder."
             ) from error
-
-
-class _PlainNorm(nn.Module):
-    """Instance norm spelled out, which a compiler fuses with its neighbours; shares the weights of the one it replaces."""
-
-    def __init__(self, norm: nn.GroupNorm) -> None:
-        super().__init__()
-        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        variance, mean = torch.var_mean(values.float(), (2, 3), keepdim=True, unbiased=False)
-        scale = torch.rsqrt(variance + self.eps) * self.weight[:, None, None]
-        return (values * scale + (self.bias[:, None, None] - mean * scale)).to(values.dtype)
-
-
-def _prepared(network: LayerNetwork, compiled: bool) -> LayerNetwork:
-    """The network to run: itself, or a compiled twin that shares its weights."""
-    if not compiled:
-        return network
-    twin = copy.copy(network)
-    twin._modules = dict(network._modules)
-    for name in ("frame_encoder", "mask_encoder", "decoder"):
-        part = copy.deepcopy(getattr(network, name))
-        for parameter, original in zip(_parameter_slots(part), _parameter_slots(getattr(network, name)), strict=True):
-            parameter[0]._parameters[parameter[1]] = original[0]._parameters[original[1]]
-        part.norms = nn.ModuleList(_PlainNorm(norm) for norm in part.norms)
-        setattr(twin, name, torch.compile(part))
-    return twin
-
-
-def _parameter_slots(module: nn.Module) -> list[tuple[nn.Module, str]]:
-    return [(owner, name) for owner in module.modules() for name in owner._parameters]
 
 
 def held_out_clips(height: int = 64, width: int = 64, clips: int = 3) -> list[TruthClip]:
@@ -253,8 +240,8 @@ def pretrain(
 ) -> Trainer:
     """Starts or resumes the run in ``run`` and brings it to its last step.
 
-    A resumed run keeps its own settings except for the number of steps. Raises :class:`DivergedError` with the last
-    good checkpoint in place.
+    A resumed run keeps its own settings except for the number of steps and minutes. Raises :class:`DivergedError` with
+    the last good checkpoint in place.
     """
     settings = _settle(run, settings)
     trainer = Trainer(settings)
@@ -262,11 +249,11 @@ def pretrain(
     clips = held_out_clips(settings.pool.height, settings.pool.width) if settings.evaluate_every else []
     started = saved = time.monotonic()
     first = trainer.step
-    while trainer.step < settings.steps:
+    while not trainer.finished:
         figures = trainer.train_step()
         if trainer.step % settings.log_every == 0:
             figures["seconds_per_step"] = (time.monotonic() - started) / (trainer.step - first)
-            _record(run, {"step": trainer.step, "rate": learning_rate(settings, trainer.step), **figures}, on_log)
+            _record(run, {"step": trainer.step, "rate": trainer.rate, "minutes": trainer.minutes, **figures}, on_log)
         if clips and trainer.step % settings.evaluate_every == 0:
             score = asdict(evaluate(trainer.mean, clips))
             _record(run, {"step": trainer.step, **score}, on_log)
@@ -278,11 +265,11 @@ def pretrain(
 
 
 def _settle(run: Path, settings: PretrainSettings | None) -> PretrainSettings:
-    """The settings of the run's first start, with the number of steps asked for now; written down."""
+    """The settings of the run's first start, with the steps and minutes asked for now; written down."""
     path = run / "settings.json"
     if path.exists():
         first = settings_from_json(path.read_text(encoding="utf-8"))
-        settings = first if settings is None else replace(first, steps=settings.steps)
+        settings = first if settings is None else replace(first, steps=settings.steps, minutes=settings.minutes)
     settings = settings or PretrainSettings()
     run.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
@@ -300,24 +287,23 @@ def _record(run: Path, figures: dict[str, float], on_log: Callable[[dict[str, fl
 
 
 def main() -> None:
-    """``python -m penumbra.training.pretrain RUN [--settings FILE] [--steps N] [--threads N]``."""
+    """``python -m penumbra.training.pretrain RUN [--settings FILE] [--steps N] [--minutes M] [--threads N]``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--settings", type=Path)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--minutes", type=float)
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if options.threads:
         torch.set_num_threads(options.threads)
-    settings = settings_from_json(options.settings.read_text(encoding="utf-8")) if options.settings else None
+    given = options.settings or options.run / "settings.json"
+    settings = settings_from_json(given.read_text(encoding="utf-8")) if given.exists() else PretrainSettings()
     if options.steps:
-        base = settings or (
-            settings_from_json(path.read_text(encoding="utf-8"))
-            if (path := options.run / "settings.json").exists()
-            else PretrainSettings()
-        )
-        settings = replace(base, steps=options.steps)
+        settings = replace(settings, steps=options.steps)
+    if options.minutes:
+        settings = replace(settings, minutes=options.minutes)
     pretrain(options.run, settings)
 
 

@@ -1,12 +1,13 @@
 """A pool of rendered clips that training draws from, renewed a little with every step.
 
-Rendering costs about as much as a training step does on a CPU, so a clip serves a few times, each time with other frames
-hidden, mirrored, recoloured. What a step sees depends on the seed and the step alone, so a run resumes exactly.
+Rendering a batch costs about as much as a training step does on a CPU, so a clip serves a few times, each time with
+other frames hidden, mirrored, recoloured. What a step sees depends on the seed and the step alone, so that a run
+resumes exactly.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,8 @@ class ScenePool:
     def __init__(self, settings: PoolSettings, seed: int) -> None:
         self.settings = settings
         self.seed = seed
-        self._groups: OrderedDict[int, RenderedClips] = OrderedDict()
+        self._groups: dict[int, Future[RenderedClips]] = {}
+        self._renderer = ThreadPoolExecutor(1, thread_name_prefix="scenes")
 
     def batch(self, step: int, size: int) -> TrainingBatch:
         """Draws windows that hold ``size`` objects together; renders whatever groups the step needs first."""
@@ -70,21 +72,27 @@ class ScenePool:
         self._keep(available)
         chosen = random.choice(fitting, windows)
         rows = [self._clip(int(group), int(random.integers(self.settings.group))) for group in chosen]
-        clips = RenderedClips(*(torch.stack(column) for column in zip(*rows, strict=True)))
+        frames, masks, background, order = (torch.stack(column) for column in zip(*rows, strict=True))
+        clips = RenderedClips(frames, masks, background, order)
         return make_batch(clips, random, self.settings.estimated)
 
     def _keep(self, available: range) -> None:
         for stale in [g for g in self._groups if g not in available]:
             del self._groups[stale]
+        # The group that joins next is rendered beside the training steps before it.
+        for group in (*available, available.stop):
+            if group not in self._groups:
+                self._groups[group] = self._renderer.submit(_render_group, self.settings, self.seed, group)
 
     def _clip(self, group: int, index: int) -> tuple[torch.Tensor, ...]:
-        if group not in self._groups:
-            scenes = group_scenes(self.settings, self.seed, group)
-            clips = render(sample_scenes(scenes, self.seed, self.settings.group, group * self.settings.group),
-                           scenes.height, scenes.width)  # fmt: skip
-            self._groups[group] = _packed(clips)
-        held = self._groups[group]
+        held = self._groups[group].result()
         return held.frames[index], held.masks[index], held.background[index], held.order[index]
+
+
+def _render_group(settings: PoolSettings, seed: int, group: int) -> RenderedClips:
+    scenes = group_scenes(settings, seed, group)
+    drawn = sample_scenes(scenes, seed, settings.group, group * settings.group)
+    return _packed(render(drawn, scenes.height, scenes.width))
 
 
 def group_scenes(settings: PoolSettings, seed: int, group: int) -> SceneSettings:
@@ -142,8 +150,8 @@ def make_batch(clips: RenderedClips, random: np.random.Generator, estimated: flo
 
 def _packed(clips: RenderedClips) -> RenderedClips:
     """As bytes, a quarter of the memory; frames and masks are in 8-bit steps already."""
-    bytes_of = [(part * 255).round().byte() for part in (clips.frames, clips.masks, clips.background)]
-    return RenderedClips(*bytes_of, clips.order)
+    frames, masks, background = ((part * 255).round().byte() for part in (clips.frames, clips.masks, clips.background))
+    return RenderedClips(frames, masks, background, clips.order)
 
 
 def _unpacked(values: torch.Tensor) -> torch.Tensor:

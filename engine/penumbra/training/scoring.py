@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
+from penumbra.errors import FootageError
 from penumbra.network import LayerNetwork
+from penumbra.training.datasets import DiskClip
 
 THRESHOLD = 63.75  # sum over RGB of squared 8-bit differences, as published
 
@@ -25,6 +28,26 @@ class TruthClip:
     masks: Tensor
     background: Tensor
     solo: Tensor
+
+
+def truth_at(clip: DiskClip, height: int, width: int) -> TruthClip:
+    """A clip from disk with its truth, at working size; raises :class:`FootageError` when it has no truth."""
+    if clip.background is None or clip.solo is None:
+        raise FootageError(f"{clip.name} has no true background or solo renders.", "Score a clip that has both.")
+    count, objects = clip.masks.shape[:2]
+
+    def sized(images: Tensor) -> Tensor:
+        return interpolate(images, size=(height, width), mode="area")
+
+    frames, background = (torch.from_numpy(a.copy()).permute(0, 3, 1, 2) for a in (clip.frames, clip.background))
+    solo = torch.from_numpy(clip.solo.copy()).flatten(0, 1).permute(0, 3, 1, 2)
+    return TruthClip(
+        name=clip.name,
+        frames=sized(frames),
+        masks=sized(torch.from_numpy(clip.masks)),
+        background=sized(background),
+        solo=sized(solo).view(count, objects, 3, height, width),
+    )
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,10 @@ def _check_free(folder: Path, replace: bool) -> None:
 
 
 def _telling_scene(settings: SceneSettings, seed: int) -> Scenes:
-    """Of a seed's first scenes the one that shows most: every object in view, with effects beyond its mask, and moving
-    far enough for the median over frames to find the background."""
+    """Of a seed's first scenes the one that shows most.
+
+    Every object is in view, with effects beyond its mask, and moves far enough for the median to find the background.
+    """
     preview = changed_settings(settings, frames=min(settings.frames, _PREVIEW_FRAMES), grain=False, rough_masks=False)
     worths = [_worth(sample_scenes(preview, seed, 1, index), settings) for index in range(_CANDIDATES)]
     return sample_scenes(settings, seed, 1, int(np.argmax(worths)))

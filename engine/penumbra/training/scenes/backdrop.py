@@ -30,13 +30,14 @@ class Backdrop:
 
 
 def meet_backdrop(scenes: Scenes, origins: torch.Tensor, directions: torch.Tensor, pixel: torch.Tensor) -> Backdrop:
-    """Rays of B scenes: ``origins`` (B, 1 or N, 3), unit ``directions`` (B, N, 3); ``pixel`` (B,) is a pixel's angle."""
+    """Rays of B scenes: ``origins`` (B, 1 or N, 3), unit ``directions`` (B, N, 3); ``pixel`` (B,) a pixel's angle."""
     plane, toward = scenes.wall_plane[:, None, :3], (directions * scenes.wall_plane[:, None, :3]).sum(-1)
     down = directions[..., 2]
     to_ground = torch.where(down < -1e-4, -origins[..., 2] / down.clamp_max(-1e-4), _FAR)
     gap = scenes.wall_plane[:, 3:] - (origins * plane).sum(-1)
     to_wall = torch.where(toward < -1e-4, gap / toward.clamp_max(-1e-4), _FAR)
-    to_wall = torch.where(to_wall > 1e-3, to_wall, _FAR)
+    # Rounding puts points at the foot of the wall a little behind it.
+    to_wall = torch.where(to_wall > -0.05, to_wall.clamp_min(0), _FAR)
     on_ground = (to_ground < to_wall) & (to_ground < _FAR / 4)
     on_wall = ~on_ground & (to_wall < _FAR / 4)
     distance = torch.minimum(to_ground, to_wall)

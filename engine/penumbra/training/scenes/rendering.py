@@ -50,7 +50,7 @@ def render(scenes: Scenes, height: int, width: int, quantise: bool = True) -> Re
     everything = torch.ones(scenes.part_kind.shape[:2], dtype=torch.bool, device=scenes.eye.device)
     whole = _picture(scenes, everything, height, width)
     distance = (
-        geometry_of(scenes, everything).object_centre.unflatten(0, scenes.clock.shape) - scenes.eye[:, None, None]
+        geometry_of(scenes, everything).object_centre.view(*scenes.clock.shape, -1, 3) - scenes.eye[:, None, None]
     )
     return RenderedClips(
         frames=_stored(add_grain(_display(whole.colour), scenes.grain, scenes.noise_seed), quantise),
@@ -62,8 +62,10 @@ def render(scenes: Scenes, height: int, width: int, quantise: bool = True) -> Re
 
 @torch.no_grad()
 def render_solo(scenes: Scenes, index: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The clips with only object ``index``: frames (B, T, 3, H, W) in 8-bit steps without grain, and its whole
-    silhouette (B, T, H, W)."""
+    """The clips with only object ``index``.
+
+    Frames (B, T, 3, H, W) in 8-bit steps without grain, and the object's whole silhouette (B, T, H, W).
+    """
     active = torch.zeros(scenes.part_kind.shape[:2], dtype=torch.bool, device=scenes.eye.device)
     active[:, index] = True
     picture = _picture(scenes, active, height, width)
@@ -265,8 +267,8 @@ def _camera_rays(focal: torch.Tensor, height: int, width: int) -> torch.Tensor:
     offset = torch.tensor(_SUBPIXELS, device=device)
     y = torch.arange(height, device=device)[:, None, None] + 0.5 + offset[:, 1] - height / 2
     x = torch.arange(width, device=device)[None, :, None] + 0.5 + offset[:, 0] - width / 2
-    x, y = torch.broadcast_tensors(x / height, y / height)
-    flat = torch.stack([x, y], -1).reshape(1, -1, 2).expand(len(focal), -1, -1)
+    across, along = x.expand(height, -1, -1) / height, y.expand(-1, width, -1) / height
+    flat = torch.stack([across, along], -1).reshape(1, -1, 2).expand(len(focal), -1, -1)
     forward = focal[:, None, None].expand(-1, flat.shape[1], 1)
     return functional.normalize(torch.cat([flat, forward], -1), dim=-1)
 

@@ -78,8 +78,9 @@ def _sample(settings: SceneSettings, random: np.random.Generator) -> dict[str, N
     wall_plane = _wall(random, camera)
     light = _light(settings, random)
     moving = _objects(settings, random, camera, wall_plane)
+    ground = sample_texture(random)
     look = {
-        "ground": sample_texture(random),
+        "ground": ground,
         "wall": sample_texture(random),
         "tile": random.uniform(0.5, 1.6, 2) * np.linalg.norm(camera["eye"]),
         "wall_plane": wall_plane,
@@ -88,6 +89,8 @@ def _sample(settings: SceneSettings, random: np.random.Generator) -> dict[str, N
         "focal": camera["focal"],
     }
     drawn = {**look, **light, **moving, **_imperfections(settings, random)}
+    # As a camera would: half way to the exposure that makes any ground middle grey.
+    drawn["exposure"] = drawn["exposure"] * (0.28 / float(ground.mean())) ** 0.5
     whole = {"part_kind", "noise_seed"}
     return {name: np.asarray(value, np.int64 if name in whole else np.float32) for name, value in drawn.items()}
 
@@ -147,7 +150,7 @@ def _light(settings: SceneSettings, random: np.random.Generator) -> dict[str, Fl
 def _imperfections(settings: SceneSettings, random: np.random.Generator) -> dict[str, NDArray[np.generic] | FloatArray]:
     frames, objects = settings.frames, settings.objects
     time = np.linspace(0, settings.span, frames)
-    exposure = np.full(frames, np.exp(random.normal(-0.1, 0.4)))
+    exposure = np.full(frames, np.exp(random.normal(-0.05, 0.3)))
     wave = random.uniform(0.0, 0.06) * np.sin(2 * np.pi * (random.uniform(0.5, 2) * time + random.random()))
     grain = np.exp(random.uniform(np.log(0.003), np.log(0.02)))
     size = random.uniform(0.1, 0.35, 2)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+FloatArray: TypeAlias = NDArray[np.float32]
 
 TEXTURE_SIZE = 256
 
@@ -19,24 +20,24 @@ def sample_texture(random: np.random.Generator) -> FloatArray:
     low, high = sample_ground_colours(random)
     texture = low[:, None, None] + (high - low)[:, None, None] * pattern
     speckle = 1 + random.uniform(0, 0.35) * (_octaves(random, int(random.integers(8, 64)), 3) - 0.5)
-    return np.clip(texture * speckle, 0.02, 0.95).astype(np.float32)
+    return np.asarray(np.clip(texture * speckle, 0.02, 0.95), np.float32)
 
 
 def sample_ground_colours(random: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """Two related colours, linear light: mostly muted, now and then vivid; contrast varies from none to strong."""
     value = random.uniform(0.06, 0.6)
     first = _muted(random, value)
-    second = _muted(random, np.clip(value * np.exp(random.normal(0, 0.5)), 0.04, 0.8))
-    if random.random() < 0.5:
-        second = first + (second - first) * random.uniform(0.1, 0.6)
-    return first, second.astype(np.float32)
+    second = _muted(random, float(np.clip(value * np.exp(random.normal(0, 0.5)), 0.04, 0.8)))
+    nearness = 1.0 if random.random() < 0.5 else random.uniform(0.1, 0.6)
+    mixed: FloatArray = (first + (second - first) * np.float32(nearness)).astype(np.float32)
+    return first, mixed
 
 
 def _muted(random: np.random.Generator, value: float) -> FloatArray:
     hue = random.uniform(0, 1, 3)
     saturation = random.beta(1.3, 3.0)
     colour = value * (1 - saturation + saturation * hue / max(hue.mean(), 0.2))
-    return np.clip(colour, 0.02, 0.95).astype(np.float32)
+    return np.asarray(np.clip(colour, 0.02, 0.95), np.float32)
 
 
 def _octaves(random: np.random.Generator, cells: int, count: int) -> FloatArray:
@@ -99,7 +100,7 @@ def _planks(random: np.random.Generator) -> FloatArray:
 def _stones(random: np.random.Generator) -> FloatArray:
     count = int(random.integers(30, 200))
     points = random.random((count, 2)).astype(np.float32)
-    tiled = np.concatenate([points + (i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)])
+    tiled = np.concatenate([points + np.array([i, j], np.float32) for i in (-1, 0, 1) for j in (-1, 0, 1)])
     near = tiled[((tiled > -0.2) & (tiled < 1.2)).all(1)].astype(np.float32)
     # The distance transform labels each pixel with its nearest seed: a Voronoi diagram.
     canvas = np.ones((int(TEXTURE_SIZE * 1.4), int(TEXTURE_SIZE * 1.4)), np.uint8)
@@ -108,7 +109,8 @@ def _stones(random: np.random.Generator) -> FloatArray:
     _, labels = cv2.distanceTransformWithLabels(canvas, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     margin = int(TEXTURE_SIZE * 0.2)
     inner = labels[margin : margin + TEXTURE_SIZE, margin : margin + TEXTURE_SIZE]
-    return np.asarray(random.random(int(labels.max()) + 1), np.float32)[inner]
+    shade: FloatArray = random.random(int(labels.max()) + 1).astype(np.float32)
+    return np.asarray(shade[inner], np.float32)
 
 
 def _stripes(random: np.random.Generator) -> FloatArray:

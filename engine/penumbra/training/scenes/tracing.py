@@ -66,7 +66,7 @@ def geometry_of(scenes: Scenes, active: torch.Tensor) -> Geometry:
 def nearest_hits(geometry: Geometry, origins: torch.Tensor, directions: torch.Tensor) -> Hits:
     """The nearest hit of rays (F, N, 3) from ``origins`` (F, 1 or N, 3) along unit ``directions``."""
     frames, count = directions.shape[:2]
-    ray, part, frame, enter, leave = _intervals(geometry, origins, directions)
+    ray, part, enter, leave = _intervals(geometry, origins, directions)
     solid = (enter > _NEAR) & (enter < leave)
     ray, part, enter = ray[solid], part[solid], enter[solid]
     nearest = torch.full((frames * count,), torch.inf, device=directions.device)
@@ -80,7 +80,7 @@ def nearest_hits(geometry: Geometry, origins: torch.Tensor, directions: torch.Te
 def any_hit(geometry: Geometry, origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
     """Whether anything stands in the way of rays (F, N, 3): (F, N) booleans."""
     frames, count = directions.shape[:2]
-    ray, _, _, enter, leave = _intervals(geometry, origins, directions)
+    ray, _, enter, leave = _intervals(geometry, origins, directions)
     blocked = torch.zeros(frames * count, dtype=torch.bool, device=directions.device)
     blocked[ray[(leave > enter) & (leave > 2 * _NEAR)]] = True
     return blocked.view(frames, count)
@@ -88,8 +88,8 @@ def any_hit(geometry: Geometry, origins: torch.Tensor, directions: torch.Tensor)
 
 def _intervals(
     geometry: Geometry, origins: torch.Tensor, directions: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Candidate pairs: flat ray index, part, frame, and the ray's parameters on entering and leaving the part."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Candidate pairs: flat ray index, part, and the ray's parameters on entering and leaving the part."""
     objects = geometry.object_radius.shape[1]
     parts = geometry.kind.shape[1] // objects
     frame, n, k = _near_objects(geometry, origins, directions).nonzero(as_tuple=True)
@@ -106,7 +106,7 @@ def _intervals(
     start = -(local @ offset[row, column, :, None])[..., 0]
     step = (local @ direction[row, :, None])[..., 0]
     enter, leave = _solve(geometry.kind[frame, part], start, step)
-    return ray, part, frame, enter, leave
+    return ray, part, enter, leave
 
 
 def _near_objects(geometry: Geometry, origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
