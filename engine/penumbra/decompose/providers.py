@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,6 +65,9 @@ def open_session(model: bytes, provider: str) -> Session:
     options.log_severity_level = _FATAL  # what goes wrong comes as an exception; the log would only repeat it
     # Waiting threads sleep: the pipeline reads and writes on the same cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # 0 takes all cores. A farm limits every program by this one variable; torch and OpenCV heed it by themselves.
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = int(threads) if threads.isdigit() else 0
     # TensorRT leaves to CUDA what it cannot do.
     companions = [_PREFERENCE["cuda"]] if provider == _PREFERENCE["tensorrt"] else []
     providers = [*dict.fromkeys([provider, *companions, CPU])]

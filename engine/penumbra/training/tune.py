@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -31,8 +30,7 @@ def tune(clip: WorkingClip, weights: Path | None, job: Job, folder: Path, graphs
     weights so far are kept there all the same, and the next call goes on from the step reached.
     """
     device = training_device(job.model.device)
-    # Bit-repeatable sums: the number of threads decides their order.
-    torch.set_num_threads(max(1, os.cpu_count() or 1))
+    # Sums are repeatable to the bit on one machine with one number of threads ($OMP_NUM_THREADS, else its cores).
     torch.use_deterministic_algorithms(True, warn_only=True)
     network, contract = _start(weights, job, clip)
     steps = 0

@@ -57,7 +57,7 @@ def _octaves(random: np.random.Generator, cells: int, count: int) -> FloatArray:
 
 
 def _axes() -> tuple[FloatArray, FloatArray]:
-    axis = (np.arange(TEXTURE_SIZE, dtype=np.float32) + 0.5) / TEXTURE_SIZE
+    axis: FloatArray = ((np.arange(TEXTURE_SIZE) + 0.5) / TEXTURE_SIZE).astype(np.float32)
     return axis[:, None], axis[None, :]
 
 
