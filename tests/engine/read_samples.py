@@ -7,7 +7,7 @@ from typing import Any
 
 import av
 import numpy as np
-import OpenImageIO as oiio  # noqa: N813 (its own documentation's name)
+import OpenImageIO as oiio
 
 
 def write_image(path: Path, pixels: np.ndarray, kind: str = "half", **header: Any) -> Path:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from penumbra.compositing import recompose
 from penumbra.frames import Layer, LayerStack
 from penumbra.lift.solve import FLOOR, Precision, solve
@@ -16,7 +17,9 @@ def _case(seed, objects, peak, hard):
     clean = (rng.random((*shape, 3)) ** 2 * peak * rng.choice([0.01, 1, 3])).astype(np.float32)
     alphas = [rng.random(shape).astype(np.float32) for _ in range(objects)]
     if hard:
-        alphas = [np.select([rng.random(shape) < 0.3, rng.random(shape) < 0.3], [0, 1], a).astype(np.float32) for a in alphas]
+        alphas = [
+            np.select([rng.random(shape) < 0.3, rng.random(shape) < 0.3], [0, 1], a).astype(np.float32) for a in alphas
+        ]
         plate[rng.random(shape) < 0.1] = 0
         clean[rng.random(shape) < 0.1] = 0
         # Half floats, so that the written background can hold the plate exactly where nothing is owned.

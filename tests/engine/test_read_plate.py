@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import OpenImageIO as oiio  # noqa: N813 (its own documentation's name)
+import OpenImageIO as oiio
 import pytest
 
 from engine.read_samples import flat, write_image, write_parts, write_sequence

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import OpenImageIO as oiio  # noqa: N813 (its own documentation's name)
+import OpenImageIO as oiio
 import pytest
 
 from fakes.clips import make_footage, make_plate, take_apart

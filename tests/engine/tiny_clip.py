@@ -1,10 +1,15 @@
 """A clip of a few small frames: a box with a shadow crossing a grey ground, written as files."""
 
+import functools
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import OpenImageIO as oiio
+
+from penumbra.contract import ModelContract
 from penumbra.job import Job, MaskSettings, ModelSettings, OutputSettings, PlateSettings, RefineSettings
+from penumbra.network import NetworkSize, save_weights, seeded_network
 
 FRAMES = 6
 FIRST = 1001
@@ -46,12 +51,20 @@ def write_clip(folder, frames=FRAMES, size=SIZE, change=lambda index, plate: pla
         write_image(folder / f"mask.{FIRST + index}.png", mask, oiio.UINT8)
 
 
-def tiny_job(folder, steps=1, **output):
-    """Relative to nothing: absolute paths, one step of refinement at the smallest size."""
+@functools.cache
+def tiny_weights():
+    """Random weights in a file: layers that mean nothing, but are made, lifted and written as any others."""
+    path = Path(tempfile.mkdtemp(prefix="penumbra-tests-")) / "tiny.safetensors"
+    save_weights(seeded_network(0, NetworkSize(2, 2)), path, ModelContract(height=32, width=32), {})
+    return str(path)
+
+
+def tiny_job(folder, steps=None, **output):
+    """Absolute paths, the smallest working size, and, where ``steps`` says so, refinement from random weights."""
     return Job(
         plate=PlateSettings(str(Path(folder) / "plate.####.exr")),
         masks=(MaskSettings("box", str(Path(folder) / "mask.####.png")),),
         output=OutputSettings(str(Path(folder) / "out"), **{"previews": False, **output}),
         refine=RefineSettings(steps=steps),
-        model=ModelSettings(weights="random", working_size=(32, 32)),
+        model=ModelSettings(weights="random" if steps else tiny_weights(), working_size=(32, 32)),
     )

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import OpenImageIO as oiio  # noqa: N813 (its own documentation's name)
+import OpenImageIO as oiio
 from numpy.typing import NDArray
 
 from penumbra.color import FloatArray, LinearSpace

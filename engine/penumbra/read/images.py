@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import OpenImageIO as oiio  # noqa: N813 (its own documentation's name)
+import OpenImageIO as oiio
 from numpy.typing import NDArray
 
 from penumbra.errors import FootageError, UnreadableError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
-import OpenImageIO as oiio  # noqa: N813 (the library's own documentation calls it so)
+import OpenImageIO as oiio
 from numpy.typing import NDArray
 
 from penumbra.color import FloatArray, LinearSpace, srgb_encode

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import OpenImageIO as oiio  # noqa: N813 (the library's own documentation calls it so)
+import OpenImageIO as oiio
 from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
