@@ -37,7 +37,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup
-	$(RUN) penumbra demo demo
+	$(RUN) penumbra synth demo/clip --replace
+	$(RUN) penumbra decompose --job demo/clip/job.json -o demo/layers --refine 100 --replace
+	$(RUN) penumbra score demo/clip demo/layers
+	@echo "Look at demo/layers/preview/contact_sheet.png"
 
 check: setup host-floor
 	$(RUN) ruff check
@@ -62,7 +65,7 @@ test-slow: setup
 	$(RUN) pytest -m 'slow and not gpu and not host' || [ $$? -eq 5 ]
 
 bench: setup
-	@for script in benchmarks/bench_*.py; do \
+	@for script in benchmarks/*.py; do \
 	    if [ -e "$$script" ]; then echo "$$script"; $(VENV)/bin/python "$$script"; fi; \
 	done
 

@@ -125,6 +125,7 @@ def synth(
     """Render a sample clip with masks and ground truth."""
 
     def work(on_event: OnEvent) -> None:
+        from penumbra.evaluate import write_sample_job
         from penumbra.training.synth import write_sample
 
         if kind not in ("shadows", "reflections", "both"):
@@ -142,7 +143,8 @@ def synth(
             kind=cast("Literal['shadows', 'reflections', 'both']", kind),
             replace=replace_output,
         )
-        print(f"{folder}: {frames} frames {width}x{height}, {objects} objects, with ground truth")  # noqa: T201
+        job_file = write_sample_job(folder)
+        print(f"{folder}: {frames} frames {width}x{height}, {objects} objects, with ground truth and {job_file.name}")  # noqa: T201
 
     _guard(work, json_events=False)
 

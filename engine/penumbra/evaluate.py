@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from penumbra.events import OnEvent
 from penumbra.frames import BoolArray, Region
 from penumbra.job import Job, MaskSettings, ModelSettings, OrderSettings, OutputSettings, PlateSettings, RefineSettings
 from penumbra.pipeline import run
+from penumbra.storage import atomic_path
 from penumbra.write import load_manifest
 from penumbra.write.exr import read_exr
 
@@ -219,6 +220,20 @@ def job_for(folder: Path, output: Path, refine: RefineSettings, model: ModelSett
         refine=refine,
         model=model,
     )
+
+
+def write_sample_job(folder: Path) -> Path:
+    """Writes ``job.json`` into a clip with ground truth, everything relative to it, the layers going to ``layers``."""
+    job = job_for(folder, Path("layers"), RefineSettings(), ModelSettings(), previews=True)
+    masks = tuple(replace(mask, path=Path(mask.path).name) for mask in job.masks)
+    plate = replace(job.plate, path=Path(job.plate.path).name)
+    path = folder / "job.json"
+    with atomic_path(path) as temporary:
+        temporary.write_text(
+            replace(job, plate=plate, masks=masks, output=replace(job.output, replace=False)).to_json(),
+            encoding="utf-8",
+        )
+    return path
 
 
 def evaluate(

@@ -101,6 +101,11 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._reader.join()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
 
     def events(self) -> Iterator[Event]:
         """The engine's events in order; lines that are no events are kept for :attr:`log`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,5 +60,29 @@ class Decoder(nn.Module):
             if index == last:
                 features = torch.cat([features, skips.to(features.dtype)], dim=1)
             features = torch.relu(norm(convolution(features)))
-        rgba: Tensor = self.rgba(features)
-        return rgba.float().clamp(-OUTPUT_LIMIT, OUTPUT_LIMIT).tanh()
+        rgba: Tensor = self.rgba(features).float()
+        if not self.training:
+            return rgba.clamp(-OUTPUT_LIMIT, OUTPUT_LIMIT).tanh()
+        limited: Tensor = _RevivingClamp.apply(rgba, OUTPUT_LIMIT)  # type: ignore[no-untyped-call] # torch declares none
+        return limited.tanh()
+
+
+class _RevivingClamp(torch.autograd.Function):
+    """A clamp whose gradient still passes where it would bring a value back into the range.
+
+    A plain clamp is a trap: early on the mask term drives alpha below the limit wherever there is no mask, and a shadow
+    there could never be learnt again (a third of the shadow pixels, measured; docs/decisions/0004). Forward is a clamp.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, limit: float) -> Tensor:
+        ctx.save_for_backward(values)
+        ctx.limit = limit
+        return values.clamp(-limit, limit)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (values,) = ctx.saved_tensors
+        # Descent moves a value against its gradient.
+        leaving = ((values > ctx.limit) & (gradient < 0)) | ((values < -ctx.limit) & (gradient > 0))
+        return gradient.masked_fill(leaving, 0), None
