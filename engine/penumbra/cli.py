@@ -78,7 +78,7 @@ def decompose(
     seed: Annotated[int | None, typer.Option(help="Fixes every random choice.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
     precision: Annotated[str | None, typer.Option(help="half or float.")] = None,
-    compression: Annotated[str | None, typer.Option(help="zips, zip, piz, rle, none, dwaa, dwab.")] = None,
+    compression: Annotated[str | None, typer.Option(help="zips, zip, piz, rle or none (all lossless).")] = None,
     previews: Annotated[bool | None, typer.Option(help="Write the contact sheet and the preview movie.")] = None,
     job: Annotated[Path | None, typer.Option(help="A job file; options given beside it win.")] = None,
     save_job: Annotated[Path | None, typer.Option(help="Write the job to this file and stop.")] = None,

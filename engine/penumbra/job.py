@@ -27,7 +27,8 @@ RESERVED_NAMES = frozenset(
 )
 NAME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}\Z")
 PRECISIONS = ("half", "float")
-COMPRESSIONS = ("zips", "zip", "piz", "rle", "none", "dwaa", "dwab")
+# Lossless only: layers that a lossy one changes cannot recompose to the plate.
+COMPRESSIONS = ("zips", "zip", "piz", "rle", "none")
 DEVICES = ("auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "mps")
 
 
