@@ -16,6 +16,9 @@ from penumbra.lift.solve import Precision, solve
 # Rows solved at once: keeps the temporaries of a 4K frame in a few tens of megabytes and in the caches.
 BAND_ROWS = 128
 SHARPNESS = 3
+# Alpha of a pixel the network gives to nobody: its output is limited to tanh 3.
+LEAST_ALPHA = (1 - float(np.tanh(3.0))) / 2
+GAIN = 8
 
 
 def lift_frame(
@@ -52,8 +55,8 @@ def lift_frame(
     layers = [np.empty((height, width, 4), np.float32) for _ in range(count)]
     for top in range(0, height, BAND_ROWS):
         rows = slice(top, min(top + BAND_ROWS, height))
-        alphas, colours = _ownership(low, order, masks, size, noise, encoding, rows, plate.canvas.shape)
-        background[rows], band = solve(plate.pixels[rows], clean[rows], alphas, colours, precision)
+        alphas, colours, presence = _ownership(low, order, masks, size, noise, encoding, rows, plate.canvas.shape)
+        background[rows], band = solve(plate.pixels[rows], clean[rows], alphas, colours, precision, presence)
         for layer, pixels in zip(layers, band, strict=True):
             layer[rows] = pixels
     stack = tuple(Layer(names[index], pixels) for index, pixels in zip(order, layers, strict=True))
@@ -69,15 +72,15 @@ def _ownership(
     encoding: DisplayEncoding,
     rows: slice,
     shape: tuple[int, int],
-) -> tuple[list[FloatArray], list[FloatArray]]:
-    """Alphas (H x W) and premultiplied linear colours (H x W x 3) of a band, back to front."""
+) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
+    """Alphas (H x W) and premultiplied linear colours (H x W x 3) of a band, back to front, and presence (H x W)."""
     believed = belief(size[rows], noise)
     inside = [masks[index][rows] for index in order]
     small = [upsample_rows(low[index], shape, rows) for index in order]
     effects = [
         np.clip(rgba[..., 3], 0, 1) * np.maximum(believed, mask) for rgba, mask in zip(small, inside, strict=True)
     ]
-    sharp = sharpen_shares(effects)
+    sharp = sharpen_shares([_less_least(effect) for effect in effects])
     covered = np.maximum.reduce(inside)
     alphas = [
         # Inside a mask a second layer may be a shadow falling on that object: it is not weighed against the object.
@@ -88,7 +91,23 @@ def _ownership(
         np.maximum(encoding.decode(rgba[..., :3]), 0) * alpha[..., None]
         for rgba, alpha in zip(small, alphas, strict=True)
     ]
-    return alphas, colours
+    return alphas, colours, presence(alphas)
+
+
+def presence(alphas: Sequence[FloatArray]) -> FloatArray:
+    """How surely any layer owns what the plate shows, H x W in [0, 1]: coverage with ``GAIN`` times the optical depth.
+
+    The network fades out long before a shadow's tip does. That something is there the plate itself says (the evidence
+    in ``alphas``); whose it is the network tells by any alpha above its least. How opaque it is stays a matter of need.
+    """
+    depth = np.sum([-np.log1p(-np.minimum(alpha, 0.9999)) for alpha in alphas], axis=0)
+    sure: FloatArray = (-np.expm1(-GAIN * depth)).astype(np.float32)
+    return sure
+
+
+def _less_least(alpha: FloatArray) -> FloatArray:
+    rest: FloatArray = np.maximum(alpha - np.float32(LEAST_ALPHA), 0)
+    return rest
 
 
 def sharpen_shares(alphas: Sequence[FloatArray]) -> list[FloatArray]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
 from penumbra.compositing import transmittances
@@ -46,22 +47,28 @@ def solve(
     alphas: Sequence[FloatArray],
     colours: Sequence[FloatArray],
     precision: Precision,
+    presence: FloatArray | None = None,
 ) -> tuple[FloatArray, list[FloatArray]]:
     """Background and premultiplied RGBA layers, back to front, whose ``over`` is the plate.
 
     ``plate``, ``clean``: H x W x 3 scene-linear. ``alphas``: H x W in [0, 1] and ``colours``: H x W x 3 premultiplied,
-    linear, >= 0: what the network wants, back to front. The colours returned are the closest to those that recompose.
+    linear, >= 0: what the network wants, back to front. ``presence``: H x W in [0, 1], how surely the layers own the
+    pixel, their coverage where it is None: below ``FLOOR`` the background keeps it. The colours returned are the
+    closest to those that recompose, the alphas the given ones, raised where the plate is darker than they allow.
     """
     plate = plate.astype(np.float32)
-    coverage = 1 - np.prod([1 - alpha for alpha in alphas], axis=0)
-    owned = smoothstep(coverage, FLOOR, 3 * FLOOR)[..., None]
+    coverage = -np.expm1(
+        np.sum([np.log1p(-np.minimum(alpha, 1 - 1e-7).astype(np.float64)) for alpha in alphas], axis=0)
+    )
+    present = coverage if presence is None else np.where(coverage > 0, presence, 0)
+    owned = smoothstep(present, FLOOR, 3 * FLOOR)[..., None]
     # Not clean + (1 - owned) * (plate - clean): beside a bright clean plate a dark plate would be lost to cancellation.
     background = precision.nearest(owned * clean + (1 - owned) * plate)
-    raised = [precision.upward(alpha) for alpha in _raise(plate, background, alphas, coverage)]
+    raised = [precision.upward(alpha) for alpha in _raise(plate, background, alphas, coverage, present)]
     raised = _close(plate, background, raised)
     seen, through = transmittances(raised)
     rest = np.maximum(plate - through[..., None] * background, 0)
-    covered = (coverage > FLOOR)[..., None]
+    covered = (present > FLOOR)[..., None]
     solved = _distribute(rest, seen, raised, colours)
     layers = [
         np.concatenate([np.where(covered, precision.nearest(colour), 0), alpha[..., None]], axis=-1)
@@ -71,7 +78,11 @@ def solve(
 
 
 def _raise(
-    plate: FloatArray, background: FloatArray, alphas: Sequence[FloatArray], coverage: FloatArray
+    plate: FloatArray,
+    background: FloatArray,
+    alphas: Sequence[FloatArray],
+    coverage: FloatArray,
+    present: FloatArray,
 ) -> list[FloatArray]:
     """Alphas raised where the layers must darken more than they do, keeping each layer's share.
 
@@ -79,14 +90,21 @@ def _raise(
     """
     ratio = np.min(plate / np.maximum(background, 1e-6), axis=-1)
     need = np.clip(1 - ratio, 0, DEEPEST)
-    short = (coverage > FLOOR) & (need > coverage)
+    short = (present > FLOOR) & (need > coverage)
     # Where nothing is short the logarithms are not needed: 1/2 keeps them finite.
-    power = np.where(
-        short, np.log1p(-np.where(short, need, 0.5)) / np.log1p(-np.where(short, coverage, 0.5)), 1
-    ).astype(np.float32)
+    power = np.where(short, np.log1p(-np.where(short, need, 0.5)) / np.log1p(-np.where(short, coverage, 0.5)), 1)
     return [
-        np.where(coverage > FLOOR, np.clip(1 - (1 - alpha) ** power, 0, 1), 0).astype(np.float32) for alpha in alphas
+        # 1 - (1 - alpha)^k by its logarithm: a faint alpha raised to a high power would lose its digits otherwise.
+        np.where(present > FLOOR, _opacity(alpha, power), 0).astype(np.float32)
+        for alpha in alphas
     ]
+
+
+def _opacity(alpha: FloatArray, power: NDArray[np.floating]) -> FloatArray:
+    """1 - (1 - alpha)^power, in [0, 1]."""
+    opaque = alpha >= 1
+    result = -np.expm1(power * np.log1p(-np.where(opaque, 0, alpha).astype(np.float64)))
+    return np.where(opaque, 1, np.clip(result, 0, 1)).astype(np.float32)
 
 
 def _close(plate: FloatArray, background: FloatArray, alphas: list[FloatArray]) -> list[FloatArray]:
