@@ -17,10 +17,12 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from penumbra import __version__
 from penumbra.clean_plate import CleanPlate, build_clean_plate, load_clean_plate
 from penumbra.color import DisplayEncoding, FloatArray
+from penumbra.contract import CONTRACT_KEY, ModelContract
 from penumbra.decompose import LayerModels, decompose
 from penumbra.errors import EmptyMaskError, JobError, OutOfMemoryError, RecompositionError, TooShortError
 from penumbra.events import Event, OnEvent
@@ -151,9 +153,24 @@ def _open(job: Job, report: Reporter, resume: bool) -> Iterator[Shot]:
         prepare_output(Path(job.output.folder))
         journal = Journal(Path(job.output.folder))
         journal.open(job_digest(job, _inputs(job)), ("background", *job.names), resume, job.output.replace)
-        size = job.model.working_size or working_size(footage.canvas)
+        size = job.model.working_size or working_size(footage.canvas, *_trained_short_side(job))
         small = SmallClip(journal.work, len(footage.frames), len(masks), footage.canvas, size)
         yield Shot(job, plate, masks, clean, journal, report, small)
+
+
+def _trained_short_side(job: Job) -> tuple[int, ...]:
+    """The short side the job's weights were trained at; empty for random ones."""
+    name = job.model.weights
+    path = SHIPPED_WEIGHTS / "weights.safetensors" if name == "auto" else Path(name)
+    if name == "random" or not path.is_file():
+        return ()
+    try:
+        with safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(CONTRACT_KEY, "")
+    except SafetensorError:
+        return ()  # whoever loads the weights says what is wrong with them
+    contract = ModelContract.from_json(text)
+    return (min(contract.height, contract.width),)
 
 
 def _read(shot: Shot) -> None:
