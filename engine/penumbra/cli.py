@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import stat
@@ -178,6 +179,29 @@ def doctor() -> None:
 def schema() -> None:
     """Print the job file's JSON Schema."""
     print(json.dumps(json_schema(), indent=2))  # noqa: T201
+
+
+@app.command()
+def pretrain(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder; goes on if it holds one.")],
+    settings: Annotated[Path | None, typer.Option(help="A JSON settings file, for a new run.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Weights to start a new run from.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all, those done included.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Minutes in all, those done included.")] = None,
+) -> None:
+    """Train on rendered scenes; resumable to the step."""
+
+    def work(on_event: OnEvent) -> None:
+        from penumbra.training.pretrain import PretrainSettings, settings_from_json
+        from penumbra.training.pretrain import pretrain as train
+
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+        given = settings or run_folder / "settings.json"
+        chosen = settings_from_json(given.read_text(encoding="utf-8")) if given.is_file() else PretrainSettings()
+        changes: dict[str, Any] = {"steps": steps, "minutes": minutes, "start": str(start) if start else None}
+        train(run_folder, replace(chosen, **{key: value for key, value in changes.items() if value is not None}))
+
+    _guard(work, json_events=False)
 
 
 @app.command("import-weights")

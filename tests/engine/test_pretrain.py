@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from penumbra.contract import ModelContract
 from penumbra.errors import JobError, WeightsError
-from penumbra.network import load_weights
+from penumbra.network import NetworkSize, load_weights, save_weights, seeded_network
 from penumbra.training.pretrain import (
     DivergedError,
     PretrainSettings,
@@ -180,3 +181,10 @@ def test_every_frame_is_predicted():
     assert layers.shape == (5, 2, 4, 32, 32)
     assert layers.min() >= 0
     assert layers.max() <= 1
+
+
+def test_a_run_can_start_from_weights_without_the_early_mask_phase(tmp_path):
+    network = seeded_network(5, NetworkSize(2, 2))
+    save_weights(network, tmp_path / "start.safetensors", ModelContract(height=32, width=32), {})
+    trainer = Trainer(replace(TINY, start=str(tmp_path / "start.safetensors")))
+    assert all(map(torch.equal, trainer.network.state_dict().values(), network.state_dict().values()))

@@ -27,6 +27,7 @@ from penumbra.network import (
     LayerNetwork,
     NetworkSize,
     layer_losses,
+    load_weights,
     mask_weight_schedule,
     save_weights,
     seeded_network,
@@ -52,7 +53,8 @@ class PretrainSettings:
     ends with them; without, it depends on the step alone and a resumed run equals an uninterrupted one.
 
     ``warm_up`` steps of rising and then a cosine of falling learning rate; ``ema`` is the decay of the running mean of
-    the weights; ``precision`` bfloat16 or float32 for the network's arithmetic.
+    the weights; ``precision`` bfloat16 or float32 for the network's arithmetic. ``start``: a .safetensors file to go on
+    from, with a fresh optimiser and without the early phase in which the mask term rules; None for random weights.
     """
 
     seed: int = 1
@@ -66,6 +68,7 @@ class PretrainSettings:
     clip_norm: float = 1.0
     ema: float = 0.998
     precision: str = "bfloat16"
+    start: str | None = None
     checkpoint_minutes: float = 5.0
     evaluate_every: int = 250
     log_every: int = 20
@@ -116,7 +119,10 @@ class Trainer:
     def __init__(self, settings: PretrainSettings) -> None:
         self.settings = settings
         size = NetworkSize(settings.pool.height // 16, settings.pool.width // 16)
-        self.network = seeded_network(settings.seed, size)
+        if settings.start is None:
+            self.network = seeded_network(settings.seed, size)
+        else:
+            self.network = load_weights(Path(settings.start))[0]
         self.mean = copy.deepcopy(self.network)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -167,7 +173,9 @@ class Trainer:
         terms = layer_losses(
             rgba.float(), batch.target_frames, batch.target_masks, batch.background, torch.ones(batch.targets.shape)
         )
-        weight = _HIDDEN_SHARE * mask_weight_schedule(self.step, self.settings.steps, "pretrain")
+        # Trained weights know their masks: another bootstrap would only make them forget the effects.
+        early = self.step if self.settings.start is None else self.settings.steps
+        weight = _HIDDEN_SHARE * mask_weight_schedule(early, self.settings.steps, "pretrain")
         loss = total_loss(terms, weight, _HIDDEN_SHARE * 0.05)
         names = ("recon", "alpha_l0", "alpha_l1", "mask")
         return {"loss": float(loss.detach()), **{name: float(getattr(terms, name).detach()) for name in names}}, loss
