@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from penumbra import __version__
-from penumbra.errors import JobError, PenumbraError, Stopped
+from penumbra.errors import JobError, PanelUnavailableError, PenumbraError, Stopped
 from penumbra.events import Event, OnEvent
 from penumbra.job import (
     CameraSettings,
@@ -81,6 +81,7 @@ def decompose(
     precision: Annotated[str | None, typer.Option(help="half or float.")] = None,
     compression: Annotated[str | None, typer.Option(help="zips, zip, piz, rle or none (all lossless).")] = None,
     previews: Annotated[bool | None, typer.Option(help="Write the contact sheet and the preview movie.")] = None,
+    clean: Annotated[bool | None, typer.Option(help="Write the clean plate itself too, as clean/.")] = None,
     job: Annotated[Path | None, typer.Option(help="A job file; options given beside it win.")] = None,
     save_job: Annotated[Path | None, typer.Option(help="Write the job to this file and stop.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")] = False,
@@ -92,7 +93,7 @@ def decompose(
         "plate": plate, "mask": mask, "output": output, "frames": frames, "colorspace": colorspace,
         "working_space": working_space, "channel": channel, "invert": invert, "order": order,
         "clean_plate": clean_plate, "camera": camera, "refine": refine, "weights": weights, "size": size, "seed": seed,
-        "device": device, "precision": precision, "compression": compression, "previews": previews,
+        "device": device, "precision": precision, "compression": compression, "previews": previews, "clean": clean,
     }  # fmt: skip
 
     def work(on_event: OnEvent) -> None:
@@ -176,30 +177,121 @@ def doctor() -> None:
 
 
 @app.command()
+def panel(
+    path: Annotated[Path | None, typer.Argument(help="A clip, a job file or a finished output folder.")] = None,
+) -> None:
+    """Open the desktop panel."""
+
+    def work(on_event: OnEvent) -> None:
+        try:
+            from penumbra_gui.app import main as open_panel
+        except ImportError as error:
+            raise PanelUnavailableError(
+                f"The desktop panel cannot start here: {error}.",
+                "Install it with: pip install 'penumbra-layers[panel]'; on Linux see docs/panel.md for Qt's libraries.",
+            ) from error
+        raise typer.Exit(open_panel(None if path is None else str(path)))
+
+    _guard(work, json_events=False)
+
+
+@app.command(hidden=True)
+def serve() -> None:
+    """Answer a program's requests about footage, one JSON line each on stdin, until it closes."""
+
+    def work(on_event: OnEvent) -> None:
+        from penumbra.serve import serve as answer
+
+        answer(sys.stdin.buffer, sys.stdout.buffer)
+
+    _guard(work, json_events=False)
+
+
+@app.command()
+def install(
+    host: Annotated[str, typer.Argument(help="nuke.")],
+    folder: Annotated[Path | None, typer.Option(help="The host's own folder of plug-ins, such as ~/.nuke.")] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take it away again.")] = False,
+) -> None:
+    """Put a host's plug-in where the host finds it; no file of anybody else's is touched."""
+
+    def work(on_event: OnEvent) -> None:
+        from penumbra.install import find_plugin, uninstall
+        from penumbra.install import install as put
+
+        plugin = find_plugin(host, None if folder is None else folder.absolute())
+        print("\n".join(uninstall(plugin) if remove else put(plugin)))  # noqa: T201
+
+    _guard(work, json_events=False)
+
+
+@app.command()
 def schema() -> None:
     """Print the job file's JSON Schema."""
     print(json.dumps(json_schema(), indent=2))  # noqa: T201
 
 
 @app.command()
-def pretrain(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder; goes on if it holds one.")],
-    settings: Annotated[Path | None, typer.Option(help="A JSON settings file, for a new run.")] = None,
-    start: Annotated[Path | None, typer.Option(help="Weights to start a new run from.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps in all, those done included.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Minutes in all, those done included.")] = None,
+def scenes(
+    sheet: Annotated[Path, typer.Argument(help="The PNG to write.")],
+    count: Annotated[int, typer.Option(help="Scenes, a row each.")] = 8,
+    seed: Annotated[int, typer.Option(help="Another seed, other scenes.")] = 1,
+    size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of each picture.")] = "128x224",
+    preset: Annotated[str, typer.Option(help="The mixture of scenes that this preset of pretrain sees.")] = "cpu",
+    objects: Annotated[int | None, typer.Option(min=1, max=4, help="As many in every scene.")] = None,
+    version: Annotated[int | None, typer.Option(min=1, max=2, help="1 plain, 2 as footage has it.")] = None,
+    kind: Annotated[str | None, typer.Option(help="shadows, reflections or both, in every scene.")] = None,
 ) -> None:
-    """Train on rendered scenes; resumable to the step."""
+    """Draw the scenes training sees: frames, masks, background, each object's true effects."""
 
     def work(on_event: OnEvent) -> None:
-        from penumbra.training.pretrain import PretrainSettings, settings_from_json
+        from penumbra.training.pretrain import preset as settings_of
+        from penumbra.training.scene_sheet import write_scene_sheet
+
+        height, width = parse_size(size)
+        given = {"height": height, "width": width, "objects": objects, "version": version, "kind": kind}
+        fixed = {key: value for key, value in given.items() if value is not None}
+        write_scene_sheet(sheet, settings_of(preset).pool, seed, count, fixed)
+        print(f"{sheet}: {count} scenes; frames, masks, background, then each object's effects")  # noqa: T201
+
+    _guard(work, json_events=False)
+
+
+@app.command()
+def pretrain(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder; goes on if it holds one.")],
+    preset: Annotated[str | None, typer.Option(help="tiny, cpu, gpu or paper, for a new run.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="A JSON settings file, for a new run.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Weights to start a new run from.")] = None,
+    clips: Annotated[list[Path] | None, typer.Option(help="Clips on disk, or a folder of them, to train on.")] = None,
+    clip_share: Annotated[float, typer.Option(help="The share of them; the others are rendered.")] = 1.0,
+    steps: Annotated[int | None, typer.Option(help="Steps in all, those done included.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Minutes in all, those done included.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, ...")] = None,
+) -> None:
+    """Train on rendered scenes and clips on disk; resumable to the step. Under torchrun on several GPUs."""
+
+    def work(on_event: OnEvent) -> None:
+        from penumbra.training.clip_pool import ClipSettings
+        from penumbra.training.pretrain import preset as settings_of
         from penumbra.training.pretrain import pretrain as train
+        from penumbra.training.pretrain import read_settings
 
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-        given = settings or run_folder / "settings.json"
-        chosen = settings_from_json(given.read_text(encoding="utf-8")) if given.is_file() else PretrainSettings()
-        changes: dict[str, Any] = {"steps": steps, "minutes": minutes, "start": str(start) if start else None}
-        train(run_folder, replace(chosen, **{key: value for key, value in changes.items() if value is not None}))
+        made = run_folder / "settings.json"
+        known = made if made.is_file() else settings
+        changes: dict[str, Any] = {
+            "steps": steps,
+            "minutes": minutes,
+            "device": device,
+            "start": str(start) if start else None,
+            "clips": ClipSettings(tuple(str(path) for path in clips), clip_share) if clips else None,
+        }
+        chosen = read_settings(known) if known else settings_of(preset or "cpu")
+        reporter = Reporter(on_event)
+        with _stoppable(reporter, watch_stdin=False):
+            asked = replace(chosen, **{key: value for key, value in changes.items() if value is not None})
+            train(run_folder, asked, should_stop=reporter.should_stop)
 
     _guard(work, json_events=False)
 
@@ -248,33 +340,32 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
     size: Annotated[str | None, typer.Option(help="Working size HEIGHTxWIDTH, multiples of 16.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
-    report: Annotated[Path | None, typer.Option(help="Also write the figures to this JSON file.")] = None,
+    with_baselines: Annotated[
+        bool, typer.Option("--with-baselines", help="Also the mask alone, the nearest mask, and random weights.")
+    ] = False,
+    figures: Annotated[bool, typer.Option(help="Draw comparison.png.")] = True,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep layers that an earlier call finished.")] = False,
+    report: Annotated[Path | None, typer.Option(help="The JSON file of the figures; default report.json.")] = None,
 ) -> None:
-    """Decompose clips whose truth is known, score the layers, and print a table."""
+    """Decompose clips whose truth is known, score the layers, print a table and draw the layers side by side."""
 
     def work(on_event: OnEvent) -> None:
         from penumbra.evaluate import evaluate as evaluate_clips
+        from penumbra.evaluate import table_lines, write_comparison, write_report
         from penumbra.training.datasets import find_clips
 
-        found = [path for clip in clips for path in find_clips(clip)]
-        chosen = [RefineSettings.parse(text) for text in refine or ["off"]]
         here = Path.cwd()
+        found = [here / path for clip in clips for path in find_clips(clip)]
+        chosen = [RefineSettings.parse(text) for text in refine or ["off"]]
         named = weights if weights in ("auto", "random") else str(here / weights)
         model = ModelSettings(named, parse_size(size) if size else None, seed, device)
-        rows = evaluate_clips([here / clip for clip in found], here / output, chosen, model, on_event)
-        if report is not None:
-            report.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        _print_table(rows)
+        rows = evaluate_clips(found, here / output, chosen, model, on_event, with_baselines, resume)
+        write_report(rows, report or output / "report.json")
+        if figures:
+            write_comparison(rows, found, here / output)
+        print("\n".join(table_lines(rows)))  # noqa: T201
 
     _guard(work, json_events=False)
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    columns = ("effect_iou", "outside_iou", "misplaced", "mask_iou", "solo_psnr", "removal_psnr", "recomposition_max")
-    print(f"{'clip':<32}{'refine':>8}" + "".join(f"{name:>18}" for name in columns))  # noqa: T201
-    for row in rows:
-        figures = ["-" if row[name] is None else f"{row[name]:.4f}" for name in columns]
-        print(f"{row['clip']:<32}{row['refine']:>8}" + "".join(f"{figure:>18}" for figure in figures))  # noqa: T201
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -307,7 +398,7 @@ def job_from_options(given: dict[str, Any], base: Job | None) -> Job:
         plate = replace(plate, frames=FrameRange.parse(given["frames"]))
     if "output" in given:
         output = replace(output, folder=str(here / given["output"]))
-    for key in ("precision", "compression", "previews"):
+    for key in ("precision", "compression", "previews", "clean"):
         output = replace(output, **{key: given[key]}) if key in given else output
     for key in ("seed", "device"):
         model = replace(model, **{key: given[key]}) if key in given else model
@@ -400,8 +491,14 @@ class _stoppable:  # noqa: N801 # used as a context manager
         self._reporter.request_stop()
 
     def _wait_for_end_of_stdin(self) -> None:
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
+        # Lines before the end choose the frame that refinement shows: "preview 1012".
+        pending = b""
+        while chunk := os.read(sys.stdin.fileno(), 4096):
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                word, _, number = line.decode("ascii", "replace").partition(" ")
+                if word == "preview" and number.strip().lstrip("-").isdigit():
+                    self._reporter.preview_frame = int(number)
         self._reporter.request_stop()
 
 
@@ -482,6 +579,8 @@ class _Bars:
         elif event.event == "progress" and self._task is not None:
             note = "  ".join(f"{key} {value:.4f}" for key, value in (event.values or {}).items()) or event.message
             self._bars.update(self._task, completed=event.done, total=event.total, note=note)
+            if event.message:
+                self._console.print(event.message, markup=False, soft_wrap=True)
         elif event.event == "warning":
             self._console.print("[yellow]warning:[/] ", end="")
             self._console.print(event.message, markup=False, soft_wrap=True)

@@ -12,6 +12,9 @@ import numpy as np
 from penumbra.color import FloatArray
 from penumbra.frames import LayerStack
 
+# From which sum over RGB of squared 8-bit differences to the background the authors' evaluation counts a pixel as changed.
+CHANGE_THRESHOLD = 63.75
+
 
 def over(foreground: FloatArray, background: FloatArray) -> FloatArray:
     """Premultiplied RGBA (..., 4) over opaque RGB (..., 3)."""

@@ -14,6 +14,7 @@ from penumbra import __version__
 
 REQUIRED = ("numpy", "OpenImageIO", "av", "cv2", "onnxruntime", "safetensors")
 FOR_REFINEMENT = ("torch", "onnx", "onnxscript")
+WEIGHTS = Path(__file__).parent / "weights"
 
 
 def report() -> tuple[list[str], bool]:
@@ -27,7 +28,7 @@ def report() -> tuple[list[str], bool]:
     if not all(found for _, found in optional):
         lines.append("refinement      not available: pip install 'penumbra-layers[refine]'")
     if healthy:
-        lines += [_providers(), _color_configuration(), _weights()]
+        lines += [*_providers(), _color_configuration(), _weights()]
     lines += [_host("Nuke", "Nuke"), _host("Resolve", "resolve")]
     return lines, healthy
 
@@ -41,12 +42,19 @@ def _library(name: str) -> tuple[str, bool]:
     return f"{name:<15} {version}", True
 
 
-def _providers() -> str:
+def _providers() -> list[str]:
+    """A line for every device prediction could run on, best first."""
     import onnxruntime
 
-    return (
-        "providers       " + ", ".join(onnxruntime.get_available_providers()) + " (built in; a GPU must also be there)"
-    )
+    from penumbra.decompose import survey
+
+    probe = WEIGHTS / "mask_encoder.onnx"
+    if not probe.is_file():
+        return ["providers       " + ", ".join(onnxruntime.get_available_providers()) + " (built in, not tried)"]
+    reasons = survey(probe.read_bytes())
+    used = next((title for title, reason in reasons.items() if not reason), "nothing")
+    lines = [f"predicts on     {used}"]
+    return lines + [f"  {title:<13} not used: {reason}" for title, reason in reasons.items() if reason]
 
 
 def _color_configuration() -> str:
@@ -57,8 +65,7 @@ def _color_configuration() -> str:
 
 
 def _weights() -> str:
-    folder = Path(__file__).parent / "weights"
-    found = sorted(path.name for path in folder.glob("*.onnx")) if folder.is_dir() else []
+    found = sorted(path.name for path in WEIGHTS.glob("*.onnx")) if WEIGHTS.is_dir() else []
     return "weights         " + (", ".join(found) if found else "none shipped: refinement is needed")
 
 

@@ -129,6 +129,13 @@ class OutOfMemoryError(PenumbraError):
     exit_code = 6
 
 
+class PanelUnavailableError(PenumbraError):
+    """The desktop panel's libraries are not installed."""
+
+    code = "panel_unavailable"
+    exit_code = 5
+
+
 class RecompositionError(PenumbraError):
     """Written layers that do not recompose to the plate within the bound."""
 

@@ -189,13 +189,16 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """Where and how layers are written. ``replace``: take over a folder that holds another job's result."""
+    """Where and how layers are written. ``replace``: take over a folder that holds another job's result. ``clean``:
+    write the clean plate itself too, with a matte of what was really seen.
+    """
 
     folder: str
     precision: str = "half"
     compression: str = "zips"
     previews: bool = True
     replace: bool = False
+    clean: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -290,6 +293,11 @@ def job_from_dict(data: Any) -> Job:
     return job
 
 
+def part_from_dict(kind: type, data: Any, where: str) -> Any:
+    """One part of a job (``PlateSettings``, ``MaskSettings``, ...) from decoded JSON, as :func:`job_from_dict` does."""
+    return _build(kind, data, where)
+
+
 def load_job(path: Path) -> Job:
     """Reads a job file; relative paths in it are resolved against its folder."""
     try:
@@ -344,6 +352,7 @@ _SHAPES: Dict[type, Dict[str, Any]] = {
         "compression": {"type": "string", "enum": list(COMPRESSIONS)},
         "previews": _BOOLEAN,
         "replace": _BOOLEAN,
+        "clean": _BOOLEAN,
     },
 }
 _SHAPES[Job] = {

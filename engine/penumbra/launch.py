@@ -118,6 +118,13 @@ class Engine:
                 yield event
         self._process.wait()
 
+    def show_frame(self, number: int) -> None:
+        """Asks refinement to draw its previews of this frame from now on; an engine that has gone hears nothing."""
+        with contextlib.suppress(OSError, ValueError):
+            assert self._process.stdin is not None
+            self._process.stdin.write(f"preview {number}\n")
+            self._process.stdin.flush()
+
     @property
     def exit_code(self) -> Optional[int]:
         """The child's exit code (see :mod:`penumbra.errors`), None while it runs."""

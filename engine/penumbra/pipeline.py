@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from penumbra import __version__
 from penumbra.clean_plate import CleanPlate, build_clean_plate, load_clean_plate
 from penumbra.color import DisplayEncoding, FloatArray
+from penumbra.compositing import over, premultiply
 from penumbra.contract import CONTRACT_KEY, ModelContract
 from penumbra.decompose import LayerModels, decompose
 from penumbra.errors import EmptyMaskError, JobError, OutOfMemoryError, RecompositionError, TooShortError
@@ -29,9 +30,18 @@ from penumbra.events import Event, OnEvent
 from penumbra.frames import Footage, Mask, WorkingClip
 from penumbra.job import Job
 from penumbra.journal import Journal, job_digest
+from penumbra.layer_graph import layer_graph, portable_path
 from penumbra.lift import Noise, lift_frame, measure_noise
 from penumbra.lift.solve import Precision
-from penumbra.read import CleanPlateReader, MaskReader, PlateReader, open_clean_plate, open_mask, open_plate
+from penumbra.read import (
+    CleanPlateReader,
+    MaskReader,
+    PlateReader,
+    open_clean_plate,
+    open_mask,
+    open_plate,
+    sequence_pattern,
+)
 from penumbra.reporting import Reporter
 from penumbra.track import CameraTrack, locked_camera, read_homographies, track_camera
 from penumbra.working import SmallClip, measure_peak, working_clip, working_size
@@ -41,6 +51,8 @@ from penumbra.write import (
     frame_path,
     prepare_output,
     verify_frame,
+    write_clean_frame,
+    write_composites,
     write_manifest,
     write_previews,
 )
@@ -105,6 +117,10 @@ class CleanSource:
         pixels = self._shot.clean.read(self._shot.footage.frames[index])
         return pixels, np.ones(pixels.shape[:2], np.float32)
 
+    def restlessness(self, index: int) -> FloatArray | None:
+        """H x W, how much the background moves by itself, in display units; None for the user's own clean plate."""
+        return None if self._built is None else self._built.restlessness(index)
+
 
 def run(job: Job, on_event: OnEvent, resume: bool = False, report: Reporter | None = None) -> Path:
     """Takes a shot apart; returns the manifest's path.
@@ -152,7 +168,8 @@ def _open(job: Job, report: Reporter, resume: bool) -> Iterator[Shot]:
             report.warn(warning)
         prepare_output(Path(job.output.folder))
         journal = Journal(Path(job.output.folder))
-        journal.open(job_digest(job, _inputs(job)), ("background", *job.names), resume, job.output.replace)
+        folders = ("background", *job.names, *(("clean",) if job.output.clean else ()))
+        journal.open(job_digest(job, _inputs(job)), folders, resume, job.output.replace)
         size = job.model.working_size or working_size(footage.canvas, *_trained_short_side(job))
         small = SmallClip(journal.work, len(footage.frames), len(masks), footage.canvas, size)
         yield Shot(job, plate, masks, clean, journal, report, small)
@@ -239,6 +256,7 @@ def _clean_plate(shot: Shot, camera: CameraTrack) -> CleanSource:
             folder,
             shot.report.step,
             shot.report.should_stop,
+            DisplayEncoding(peak=measure_peak(shot.small)),
         )
         shot.journal.put("clean_plate", True)
     built = load_clean_plate(folder, camera.homographies, numbers)
@@ -252,7 +270,10 @@ def _make_small(shot: Shot, clean: CleanSource) -> WorkingClip:
     """The clip as the network sees it."""
     shot.report.stage("prepare", "Preparing the working clip")
     encoding = DisplayEncoding(peak=measure_peak(shot.small))
-    return working_clip(shot.small, shot.footage.frames, shot.job.names, shot.order, clean, encoding, shot.report.step)
+    return working_clip(
+        shot.small, shot.footage.frames, shot.job.names, shot.order, clean, encoding, shot.report.step,
+        clean.restlessness,
+    )  # fmt: skip
 
 
 def _refine(shot: Shot, clip: WorkingClip) -> tuple[Path, dict[str, Any]]:
@@ -291,15 +312,25 @@ def _decompose(shot: Shot, clip: WorkingClip, graphs: Path) -> NDArray[np.float3
     path = shot.journal.work / "low.npy"
     if shot.journal.get("low") is None:
         models = LayerModels.load(graphs, shot.job.model.device)
-        for note in models.notes:
-            shot.report.emit(Event("progress", "decompose", total=len(clip.numbers), message=note))
+        shot.report.emit(Event("progress", "decompose", total=len(clip.numbers), message=models.line))
         shape = (*clip.masks.shape, 4)
         layers = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        errors = []
         for index, rgba in decompose(clip, models, on_progress=shot.report.step, should_stop=shot.report.should_stop):
             layers[index] = rgba
+            errors.append(_unexplained(clip, index, rgba))
         layers.flush()
-        shot.journal.put("low", {"provider": models.provider})
+        facts = {"provider": models.provider, "provider_line": models.line}
+        shot.journal.put("low", {**facts, "reconstruction": round(float(np.mean(errors)), 6)})
     return cast("NDArray[np.float32]", np.lib.format.open_memmap(path, mode="r"))
+
+
+def _unexplained(clip: WorkingClip, index: int, rgba: FloatArray) -> float:
+    """The mean difference of a frame's predicted layers, over the small clean plate, from the frame, display-encoded."""
+    result = clip.background[index]
+    for layer in clip.order[index]:
+        result = over(premultiply(rgba[layer]), result)
+    return float(np.abs(result - clip.frames[index]).mean())
 
 
 def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: NDArray[np.float32]) -> None:
@@ -314,9 +345,13 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
     def finish_frame(index: int) -> None:
         number = footage.frames[index]
         plate, masks = shot.plate.read(number), [mask.coverage for mask in shot.masks_at(number)]
+        behind, seen = clean(index)
         stack = lift_frame(
-            plate, clean(index)[0], masks, low[index], shot.job.names, order[index], clip.encoding, noise, precision
-        )
+            plate, behind, masks, low[index], shot.job.names, order[index], clip.encoding, noise, precision,
+            clean.restlessness(index),
+        )  # fmt: skip
+        if shot.job.output.clean:
+            write_clean_frame(output, footage, shot.job.output, SOFTWARE, number, behind, seen, plate.data)
         writer.write(stack, plate.data)
         verdict = verify_frame(output, footage, [layer.name for layer in stack.layers], plate)
         journal.finish_frame(number, frame_entry(verdict))
@@ -353,7 +388,9 @@ def _finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> Path:
         report.stage("previews", "Drawing the previews")
         write_previews(output, shot.footage, job.names, job.order_at, shot.plate.read, report.step, report.should_stop)
     report.close_stage()
-    write_manifest(output, _manifest(shot, camera, weights))
+    manifest = _manifest(shot, camera, weights)
+    write_composites(output, layer_graph(manifest, _plate_pattern(job, output)))
+    write_manifest(output, manifest)
     outside = [number for number, entry in sorted(journal.frames.items()) if not entry["within_bound"]]
     journal.put("finished", not outside)
     if outside:
@@ -367,10 +404,16 @@ def _finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> Path:
     return _tell_done(shot)
 
 
+def _plate_pattern(job: Job, output: Path) -> str | None:
+    """The plate's files as hosts name them; None for a movie, which hosts decode in their own ways."""
+    pattern = sequence_pattern(job.plate.path)
+    return None if pattern is None else portable_path(pattern, output)
+
+
 def _all_there(shot: Shot) -> bool:
     """Whether every file of a finished run still lies where it was written; forgets the frames that miss one."""
     output, padding = Path(shot.job.output.folder), shot.footage.padding
-    names = ("background", *shot.job.names)
+    names = ("background", *shot.job.names, *(("clean",) if shot.job.output.clean else ()))
     lost = [
         number
         for number in shot.footage.frames
@@ -407,6 +450,8 @@ def _manifest(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> dict[
         "working_size": list(shot.small.size),
         "noise": shot.journal.get("noise"),
         "provider": shot.journal.get("low")["provider"],
+        "provider_line": shot.journal.get("low").get("provider_line"),
+        "reconstruction_error": shot.journal.get("low").get("reconstruction"),
         "frames": {str(number): entry for number, entry in sorted(entries.items())},
         "warnings": list(shot.report.warnings),
         "seconds": dict(shot.report.seconds),
@@ -419,6 +464,7 @@ def footage_facts(footage: Footage) -> dict[str, Any]:
     return {
         "path": footage.path,
         "frames": f"{footage.frames[0]}-{footage.frames[-1]}",
+        "padding": footage.padding,
         "size": [display.width, display.height],
         "display_window": [display.x, display.y, display.width, display.height],
         "canvas": [canvas.x, canvas.y, canvas.width, canvas.height],

@@ -23,6 +23,8 @@ class Reporter:
         self._stage, self._began, self._told, self._first = "", time.monotonic(), 0.0, 0
         self.seconds: dict[str, float] = {}
         self.warnings: list[str] = []
+        # The frame whose layers refinement shows while it learns; None leaves the choice to it.
+        self.preview_frame: int | None = None
 
     def request_stop(self) -> None:
         """Asks the run to stop at the next unit of work. Safe in a signal handler."""

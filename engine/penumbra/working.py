@@ -18,6 +18,7 @@ PROXY_WIDTH = 960
 SHORT_SIDE = 64
 MULTIPLE = 16
 ARRAYS = ("frames", "masks", "luma", "occupied")
+RESTLESS = 8 / 255  # display units of a background's own motion that halve what its reconstruction counts
 OCCUPIED = 0.04  # mask coverage from which a pixel counts as inside
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -103,13 +104,16 @@ def working_clip(
     clean_at: Callable[[int], tuple[FloatArray, FloatArray]],
     encoding: DisplayEncoding,
     on_progress: Progress,
+    restless_at: Callable[[int], FloatArray | None] = lambda index: None,
 ) -> WorkingClip:
     """The network's clip: small frames and the small clean plate, display-encoded, as files beside the small ones.
 
-    ``clean_at(index)`` gives the clean plate (linear H x W x 3) and where it was seen (H x W).
+    ``clean_at(index)`` gives the clean plate (linear H x W x 3) and where it was seen (H x W); ``restless_at(index)``
+    how much it moves by itself (H x W, display units). Outside the masks ``valid`` fades where that is much: nobody
+    shall be asked to explain water.
     """
     count, size = len(numbers), small.size
-    source = small.array("frames")
+    source, masks = small.array("frames"), cast("FloatArray", small.array("masks"))
     shapes = {"encoded": (count, *size, 3), "background": (count, *size, 3), "valid": (count, *size)}
     arrays = {
         name: np.lib.format.open_memmap(small.folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape)
@@ -119,15 +123,23 @@ def working_clip(
         clean, seen = clean_at(index)
         arrays["encoded"][index] = encoding.encode(np.asarray(source[index], np.float32))
         arrays["background"][index] = encoding.encode(shrink(clean, size))
-        arrays["valid"][index] = shrink(seen, size)
+        arrays["valid"][index] = shrink(seen, size) * _credible(restless_at(index), masks[index], size)
         on_progress(index + 1, count)
     return WorkingClip(
         tuple(numbers),
         tuple(names),
         arrays["encoded"],
-        cast("FloatArray", small.array("masks")),
+        masks,
         arrays["background"],
         arrays["valid"],
         order,
         encoding,
     )
+
+
+def _credible(restless: FloatArray | None, masks: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """Weights (h, w) in [0, 1]: 1 where the background rests and inside masks (K, h, w), 1/2 at ``RESTLESS``."""
+    if restless is None:
+        return np.ones(size, np.float32)
+    calm = 1 / (1 + (shrink(restless, size) / np.float32(RESTLESS)) ** 2)
+    return np.asarray(np.maximum(calm, masks.max(0)), np.float32)

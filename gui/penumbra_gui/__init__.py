@@ -1,1 +1,4 @@
-"""The desktop panel: a thin front of the engine, started as a subprocess (not built yet)."""
+"""The desktop panel: a thin front of the engine, which runs as a subprocess.
+
+models (no Qt) < views (signals only) < controllers < app.
+"""

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -148,6 +149,17 @@ def test_exposure_drift_is_evened_out_and_given_back(tmp_path: Path, homographie
     assert any("exposure drifts" in sentence for sentence in made.warnings)
 
 
+def test_drift_of_a_tenth_and_highlights_are_followed(tmp_path: Path):
+    gains = (1 + 0.1 * np.sin(np.arange(COUNT)))[:, None] * np.ones((1, 3))
+    clip = Clip(still(), gains=gains.astype(np.float32))
+    for n, truth in enumerate(clip.truth):
+        truth[5:9, 60:64] = 30 * gains[n]
+    made = clip.build(tmp_path)
+    for index in range(COUNT):
+        background, _ = made.at(index)
+        assert background == pytest.approx(clip.truth[index], rel=0.01)
+
+
 def test_grain_and_a_moving_shadow_are_no_exposure_drift(tmp_path: Path):
     random, clip = np.random.default_rng(4), Clip(still())
     for n in range(COUNT):
@@ -263,3 +275,99 @@ def test_filling_by_bands_is_filling_at_once_and_keeps_what_is_known():
     nothing = picture.copy()
     fill_unseen(nothing, np.zeros_like(known))
     assert (nothing == 0).all()
+
+
+def test_every_frame_is_decoded_once_and_again_only_without_room(tmp_path: Path):
+    clip = Clip(panning())
+    whole = clip.build(tmp_path / "kept", byte_budget=700_000)
+    assert sorted(clip.reads) == list(clip.numbers())
+    again = clip.build(tmp_path / "cramped", byte_budget=700_000, most_kept=0)
+    assert len(clip.reads) > 2 * COUNT
+    for index in (0, 8):
+        assert again.at(index)[0].tobytes() == whole.at(index)[0].tobytes()
+    assert not list(tmp_path.rglob("*.part*"))
+
+
+def lapping(count: int = 20) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Grainy ground with water at the top, a still figure, and a shadow that lies at the right for half the clip."""
+    random, ground = np.random.default_rng(8), texture((90, 160))
+    plates, masks = [], []
+    for n in range(count):
+        plate = ground * (1 + 0.01 * random.normal(size=ground.shape))
+        plate[:20] += 0.5 * cv2.GaussianBlur(random.normal(size=(20, 160, 1)).astype(np.float32), (0, 0), 2)[..., None]
+        if n < count // 2:
+            plate[60:75, 120:140] *= 0.5
+        mask = np.zeros((90, 160), np.float32)
+        mask[40:50, 20:26] = 1
+        plates.append(plate.astype(np.float32))
+        masks.append(mask)
+    return plates, masks
+
+
+@pytest.mark.parametrize(
+    "homographies", [still(20), np.stack([np.array([[1, 0, 0.01 * n], [0, 1, 0], [0, 0, 1]]) for n in range(20)])]
+)
+def test_water_is_restless_and_neither_grain_nor_a_shadow_is(tmp_path: Path, homographies: np.ndarray):
+    plates, masks = lapping()
+    made = build_clean_plate(
+        range(20), plates.__getitem__, masks.__getitem__, homographies, tmp_path, lambda *_: None, lambda: False
+    )
+    restless = made.restlessness(7)
+    assert restless.shape == (90, 160)
+    assert restless.dtype == np.float32
+    assert np.median(restless[3:14]) > 0.05
+    assert restless[60:75, 120:140].max() < 0.01
+    assert np.median(restless[30:]) < 0.01
+    assert (
+        made.restlessness(7).tobytes() == load_clean_plate(tmp_path, homographies, range(20)).restlessness(7).tobytes()
+    )
+
+
+def test_a_shadow_that_stays_is_seen_through_where_its_maker_was_far(tmp_path: Path):
+    ground = texture((90, 160))
+    plates, masks = [], []
+    for n in range(20):
+        left = 70 + n // 2 if n < 16 else 5
+        plate, mask = ground.copy(), np.zeros((90, 160), np.float32)
+        plate[50:60, left : left + 40] *= 0.4
+        mask[20:50, left : left + 12] = 1
+        plates.append(plate)
+        masks.append(mask)
+    made = build_clean_plate(
+        range(20), plates.__getitem__, masks.__getitem__, still(20), tmp_path, lambda *_: None, lambda: False
+    )
+    background, _ = made.at(3)
+    assert np.abs(background - ground)[53:57, 85:105].max() < 0.01
+    assert np.abs(background - ground)[62:].max() == 0
+
+
+def wobbling(count: int = 13, size: tuple[int, int] = (120, 200)) -> tuple[list[np.ndarray], np.ndarray]:
+    """A pan whose rows swing to and fro as a rolling shutter's on a shaken camera do."""
+    picture, plates, homographies = texture((200, 420), 3), [], []
+    y, x = np.indices(size, np.float32)
+    for n in range(count):
+        swing = 2.5 * np.sin(2 * np.pi * y / size[0] + 1.7 * n)
+        plates.append(cv2.remap(picture, x + swing + 20 + 6 * n, y + 30, cv2.INTER_CUBIC))
+        homographies.append(np.array([[1, 0, 6.0 * n], [0, 1, 0], [0, 0, 1]]))
+    return plates, np.stack(homographies)
+
+
+def test_what_no_homography_explains_is_scored_said_and_bent_to(tmp_path: Path):
+    plates, homographies = wobbling()
+    nothing = np.zeros(plates[0].shape[:2], np.float32)
+    made = build_clean_plate(
+        range(13), plates.__getitem__, lambda n: nothing, homographies, tmp_path, lambda *_: None, lambda: False
+    )
+    assert any("departs by up to" in sentence for sentence in made.warnings)
+    assert np.nanmedian(made.misfit) > 1
+    errors = []
+    for flows in (made.flows, (None,) * 13):
+        view = replace(made, flows=flows)
+        errors.append(np.mean([np.abs(view.at(n)[0] - plates[n])[4:-4, 8:-8].mean() for n in range(13)]))
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_a_camera_that_only_turns_is_not_bent(tmp_path: Path):
+    made = Clip(panning()).build(tmp_path)
+    assert made.flows == (None,) * COUNT
+    assert np.nanmax(made.misfit) < 0.3

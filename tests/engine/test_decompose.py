@@ -23,7 +23,7 @@ from penumbra.errors import DeviceError, Stopped, TooShortError, WeightsError
 from penumbra.frames import WorkingClip
 from penumbra.network import LayerNetwork, NetworkSize, seeded_network
 from penumbra.training.export import export_graphs
-from penumbra.windows import Window, windows_for
+from penumbra.windows import Window, central_window, windows_for
 
 CONTRACT = ModelContract(window=5, stride=3, height=32, width=48)
 
@@ -108,6 +108,30 @@ class CountingSession:
     def run(self, outputs: list[str], inputs: dict[str, np.ndarray]) -> Any:
         self._counts[self._name] += len(next(iter(inputs.values())))
         return self._session.run(outputs, inputs)
+
+
+def test_one_window_a_frame_is_the_one_around_it(network: LayerNetwork, models: LayerModels) -> None:
+    clip = clip_of(16)
+    layers = dict(decompose(clip, models, both_sides=False))
+    for index in (0, 8, 15):
+        expected = predicted_by_torch(network, clip, [central_window(index, 16, 5, 3)])
+        np.testing.assert_allclose(premultiply(layers[index]), expected, atol=1e-4)
+
+
+def test_layers_do_not_depend_on_how_many_are_predicted_at_once(models: LayerModels) -> None:
+    clip, batches = clip_of(11), []
+    session = models.sessions["layer_decoder"]
+
+    class Watching:
+        def run(self, outputs: list[str], inputs: dict[str, np.ndarray]) -> Any:
+            batches.append(len(inputs["target"]))
+            return session.run(outputs, inputs)
+
+    # The sessions stay the CPU's: only the size of the batches follows the provider.
+    many = replace(models, provider="CUDAExecutionProvider", sessions={**models.sessions, "layer_decoder": Watching()})
+    for (_, one), (_, other) in zip(decompose(clip, models), decompose(clip, many), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert max(batches) > 8
 
 
 def test_every_frame_and_mask_is_encoded_once(models: LayerModels) -> None:
@@ -250,7 +274,26 @@ def test_windows_stand_on_both_sides_where_they_can(index: int, count: int, expe
     assert [window.frames for window in windows_for(index, count, 5, 3)] == expected
 
 
+@pytest.mark.parametrize(
+    ("index", "count", "expected"),
+    [
+        (20, 40, (14, 17, 20, 23, 26)),
+        (0, 40, (0, 3, 6, 9, 12)),
+        (39, 40, (27, 30, 33, 36, 39)),
+        (1, 40, (1, 4, 7, 10, 13)),
+        (1, 3, (0, 1, 2)),
+    ],
+)
+def test_the_central_window_has_its_target_in_the_middle_where_it_can(
+    index: int, count: int, expected: tuple[int, ...]
+) -> None:
+    window = central_window(index, count, 5, 3)
+    assert window.frames == expected
+    assert window.target_frame == index
+
+
 @pytest.mark.parametrize("arguments", [(5, 5, 5, 3), (-1, 5, 5, 3), (0, 5, 0, 3), (0, 5, 5, 0)])
 def test_impossible_windows_are_refused(arguments: tuple[int, int, int, int]) -> None:
-    with pytest.raises(ValueError, match="no window"):
-        windows_for(*arguments)
+    for find in (windows_for, central_window):
+        with pytest.raises(ValueError, match="no window"):
+            find(*arguments)

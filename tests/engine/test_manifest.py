@@ -45,6 +45,7 @@ def manifest(folder: Path, **given: Any) -> dict[str, Any]:
         "plate": {
             "path": "shot_%04d.exr",
             "frames": "-1-10",
+            "padding": 4,
             "size": [61, 37],
             "display_window": [0, 0, 61, 37],
             "canvas": [-2, 0, 63, 37],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,24 +11,52 @@ import pytest
 import torch
 
 from penumbra.contract import ModelContract
-from penumbra.errors import JobError, WeightsError
+from penumbra.errors import DeviceError, JobError, Stopped, WeightsError
 from penumbra.network import NetworkSize, load_weights, save_weights, seeded_network
+from penumbra.training.batch_source import BatchSource
 from penumbra.training.pretrain import (
+    PRESET_NAMES,
     DivergedError,
     PretrainSettings,
+    Stage,
     Trainer,
-    learning_rate,
+    preset,
     pretrain,
     settings_from_json,
 )
-from penumbra.training.scene_pool import PoolSettings, ScenePool, group_scenes
+from penumbra.training.pretrain.checkpoint import restore, save
+from penumbra.training.pretrain.resizing import resized_network
+from penumbra.training.pretrain.schedule import learning_rate, stage_at
+from penumbra.training.pretrain.trainer import effect_weights
+from penumbra.training.scene_pool import PoolSettings, group_scenes
 from penumbra.training.scenes import SceneSettings, render, render_solo, sample_scenes
 from penumbra.training.scoring import TruthClip, changed, predict_layers, score_layers
 
 POOL = PoolSettings(32, 32, group=2, groups=4, steps_per_group=1, start=4)
 TINY = PretrainSettings(
-    steps=4, batch=6, warm_up=2, precision="float32", evaluate_every=0, log_every=1, checkpoint_minutes=100, pool=POOL
+    steps=4,
+    batch=6,
+    warm_up=2,
+    precision="float32",
+    evaluate_every=0,
+    log_every=1,
+    checkpoint_minutes=100,
+    board=False,
+    pool=POOL,
 )
+TWO_STAGES = replace(TINY, stages=(Stage(32, 32, 1.0), Stage(32, 48, 1.0, batch=4, learning_rate=5e-4)))
+# As runs of before there were stages, devices and clips wrote them.
+OLD_SETTINGS = """{"seed": 1, "steps": 2400, "minutes": 81.0, "batch": 30, "learning_rate": 0.001, "final_rate": 0.02,
+ "warm_up": 150, "weight_decay": 0.0001, "clip_norm": 1.0, "ema": 0.998, "precision": "bfloat16",
+ "checkpoint_minutes": 5, "evaluate_every": 200, "log_every": 10, "pool": {"height": 64, "width": 64, "group": 8,
+ "groups": 64, "steps_per_group": 4, "start": 16, "clean": 0.6, "pan": 0.1, "estimated": 0.25}}"""
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[BatchSource]:
+    made = BatchSource(POOL, 1)
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=True)
@@ -45,14 +74,61 @@ def truth_clip() -> TruthClip:
     return TruthClip("one", clips.frames[0], clips.masks[0], clips.background[0], solo)
 
 
-def test_settings_survive_json():
-    assert settings_from_json(TINY.to_json()) == TINY
+@pytest.mark.parametrize("settings", [TINY, TWO_STAGES, *map(preset, PRESET_NAMES)])
+def test_settings_survive_json(settings: PretrainSettings):
+    assert settings_from_json(settings.to_json()) == settings
 
 
-@pytest.mark.parametrize("text", ['{"speed": 1}', '{"pool": {"depth": 1}}', "{"])
+def test_settings_of_older_runs_are_understood():
+    settings = settings_from_json(OLD_SETTINGS)
+    assert settings.minutes == 81
+    assert settings.device == "cpu"
+    assert settings.all_stages == (Stage(64, 64),)
+    assert settings.pool.objects == (0.6, 0.4, 0.0)
+
+
+def test_the_paper_preset_holds_the_published_numbers():
+    paper = preset("paper")
+    assert (paper.learning_rate, paper.weight_decay, paper.optimiser) == (1e-3, 1e-4, "adamw")
+    assert paper.batch / 2 == 128
+    assert paper.pool.objects == (1, 0, 0)
+    assert (paper.pool.height, paper.pool.width, paper.steps) == (128, 224, 60_000)
+    assert paper.hiding == "ends"
+    assert learning_rate(paper, 59_999) == learning_rate(paper, 0) == 1e-3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"speed": 1}', '{"pool": {"depth": 1}}', "{", "[]", '{"pool": 3}', '{"stages": [{"height": 64}]}',
+    ],
+)  # fmt: skip
 def test_settings_that_are_not_understood_are_refused(text: str):
     with pytest.raises(JobError, match="pretraining settings"):
         settings_from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"precision": "half"}', "precision 'half'"),
+        ('{"batch": 0}', "batch 0"),
+        ('{"stages": [{"height": 60, "width": 64}]}', "60x64"),
+        ('{"pool": {"objects": [0, 0, 0]}}', "objects"),
+        ('{"clips": {"folders": [], "share": 0.5}}', "no folder"),
+        ('{"clips": {"folders": ["a"], "share": 2}}', "share of 2"),
+    ],
+)
+def test_impossible_settings_are_refused(text: str, sentence: str):
+    with pytest.raises(JobError, match=sentence):
+        settings_from_json(text)
+
+
+def test_an_absent_device_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(DeviceError, match="cuda"):
+        Trainer(replace(TINY, device="cuda"))
 
 
 def test_the_learning_rate_rises_then_falls_to_its_share():
@@ -75,17 +151,32 @@ def test_the_learning_rate_falls_with_the_minutes_where_they_are_set():
     assert trainer.finished
 
 
-def test_batches_depend_on_the_step_alone():
-    straight, jumped = ScenePool(POOL, 1), ScenePool(POOL, 1)
-    for step in range(7):
-        last = straight.batch(step, 6)
-    assert all(torch.equal(getattr(last, f), getattr(jumped.batch(6, 6), f)) for f in last.__dataclass_fields__)
+def test_stages_follow_each_other_by_their_shares():
+    assert [stage_at(TWO_STAGES, done) for done in (0, 0.49, 0.5, 1)] == [0, 0, 1, 1]
+    rates = [learning_rate(TWO_STAGES, step, 0, step // 50, step // 50 * 50) for step in (49, 50, 51)]
+    assert rates[1] < rates[2] < rates[0]
 
 
-def test_a_batch_hides_its_targets_and_keeps_to_its_ranges():
-    pool = ScenePool(POOL, 1)
+def test_batches_depend_on_the_step_alone(source: BatchSource):
+    for step in range(3):
+        last = source.batch(step, 6)
+    jumped = BatchSource(POOL, 1).batch(2, 6)
+    assert all(torch.equal(getattr(last, f), getattr(jumped, f)) for f in last.__dataclass_fields__)
+
+
+def test_processes_share_a_batch_without_overlap(source: BatchSource):
+    whole = source.batch(2, 8)
+    parts = [source.batch(2, 8, part, 2) for part in range(2)]
+    for part in range(2):
+        assert torch.equal(parts[part].frames, whole.frames[part::2])
+        assert torch.equal(parts[part].targets, whole.targets[part::2])
+    with pytest.raises(JobError, match="does not reach 9 processes"):
+        source.batch(2, 8, 0, 9)
+
+
+def test_a_batch_hides_its_targets_and_keeps_to_its_ranges(source: BatchSource):
     for step in range(4):
-        batch = pool.batch(step, 6)
+        batch = source.batch(step, 6)
         windows, objects = batch.masks.shape[:2]
         assert windows * objects == 6
         assert batch.targets.shape == (windows, 2)
@@ -99,26 +190,88 @@ def test_a_batch_hides_its_targets_and_keeps_to_its_ranges():
 
 
 def test_groups_of_scenes_vary():
-    groups = [group_scenes(POOL, 1, g) for g in range(60)]
+    weights = (0.45, 0.35, 0.2)
+    groups = [group_scenes(replace(POOL, objects=weights), 1, g) for g in range(60)]
     assert {g.kind for g in groups} == {"shadows", "reflections", "both"}
-    assert {g.objects for g in groups} == {2, 3}
+    for count, weight in zip((2, 3, 4), weights, strict=True):
+        assert sum(g.objects == count for g in groups) == pytest.approx(60 * weight, abs=1.01)
+        # Every count within any dozen groups: a small pool must not lack one for long.
+        assert all(count in {g.objects for g in groups[i : i + 12]} for i in range(48))
     assert {g.version for g in groups} == {1, 2}
     assert 0 < sum(g.rough_masks for g in groups) < 40
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path):
-    whole = pretrain(tmp_path / "whole", TINY)
-    first = Trainer(TINY)
-    first.train_step()
-    first.train_step()
+def test_windows_of_four_objects_are_drawn():
+    batch = BatchSource(replace(POOL, objects=(0, 0, 1), start=2, groups=2), 1).batch(0, 8)
+    assert batch.masks.shape[:2] == (2, 4)
+
+
+def test_effects_outside_the_masks_count_more_unless_the_background_moves(source: BatchSource):
+    batch = source.batch(0, 6)
+    still = effect_weights(replace(batch, restless=torch.zeros_like(batch.restless)), 3.0)
+    outside = (batch.target_masks > 0).any(1, keepdim=True).logical_not()
+    assert still.unique().tolist() == [1, 4]
+    assert (still[~outside] == 1).all()
+    difference = (batch.target_frames - batch.background).abs().amax(1, keepdim=True)
+    assert difference[still == 4].min() > 4 / 255
+    assert (effect_weights(replace(batch, restless=torch.ones_like(batch.restless)), 3.0) == 1).all()
+
+
+@pytest.mark.parametrize("settings", [TINY, replace(TWO_STAGES, optimiser="muon")], ids=["one size", "two stages"])
+def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path: Path, settings: PretrainSettings):
+    whole = pretrain(tmp_path / "whole", settings)
     (tmp_path / "broken").mkdir()
-    first.save(tmp_path / "broken")
-    (tmp_path / "broken" / "settings.json").write_text(TINY.to_json())
+    (tmp_path / "broken" / "settings.json").write_text(settings.to_json())
+    first = Trainer(settings)
+    first.train_step()
+    save(first, tmp_path / "broken")
+    first.train_step()
     resumed = pretrain(tmp_path / "broken", None)
     assert resumed.step == 4
     for one, other in ((whole.network, resumed.network), (whole.mean, resumed.mean)):
         for name, value in one.state_dict().items():
             torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+
+
+def test_a_run_stopped_in_its_second_stage_goes_on_there(tmp_path: Path):
+    steps = iter(range(10))
+    with pytest.raises(Stopped, match="3 steps"):
+        pretrain(tmp_path, TWO_STAGES, should_stop=lambda: next(steps) == 2)
+    assert load_weights(tmp_path / "ema.safetensors")[1].width == 48
+    resumed = Trainer(TWO_STAGES)
+    restore(resumed, tmp_path)
+    assert (resumed.step, resumed.stage, resumed.stage_start) == (3, 1, 2)
+    assert resumed.network.size == NetworkSize(2, 3)
+    moments = [s["exp_avg"].shape for s in resumed.optimiser.state_dict()["state"].values()]
+    assert moments == [p.shape for p in resumed.network.parameters()]
+    resumed.train_step()
+    # Made longer, it would be in its first stage by the count, and stays where it is.
+    resumed.settings = replace(TWO_STAGES, steps=100)
+    resumed.train_step()
+    assert resumed.stage == 1
+
+
+def test_a_checkpoint_of_before_there_were_stages_is_read(tmp_path: Path):
+    trainer = Trainer(TINY)
+    trainer.train_step()
+    old = {key: value for key, value in trainer.state().items() if key not in ("stage", "stage_start", "best")}
+    torch.save(old, tmp_path / "checkpoint.pt")
+    resumed = Trainer(TINY)
+    restore(resumed, tmp_path)
+    assert resumed.step == 1
+    one, other = resumed.train_step(), trainer.train_step()
+    assert one["loss"] == pytest.approx(other["loss"], abs=1e-6)
+
+
+def test_resized_embeddings_keep_their_ends_and_everything_else():
+    network = seeded_network(3, NetworkSize(4, 4))
+    larger = resized_network(network, 64, 112)
+    assert larger.size == NetworkSize(4, 7)
+    assert resized_network(network, 64, 64) is network
+    table = larger.frame_positions.x
+    torch.testing.assert_close(table[[0, -1]], network.frame_positions.x[[0, -1]])
+    assert torch.equal(larger.decoder.rgba.weight, network.decoder.rgba.weight)
+    assert torch.equal(larger.frame_positions.y, network.frame_positions.y)
 
 
 def test_a_finished_run_leaves_weights_that_load(tmp_path: Path):
@@ -135,8 +288,8 @@ def test_a_finished_run_leaves_weights_that_load(tmp_path: Path):
 
 def test_training_on_one_batch_lowers_its_loss():
     trainer = Trainer(replace(TINY, learning_rate=1e-3, warm_up=1, steps=1000))
-    fixed = trainer.pool.batch(0, 6)
-    trainer.pool.batch = lambda step, size: fixed  # type: ignore[method-assign]
+    fixed = trainer.source.batch(0, 6)
+    trainer.source.batch = lambda *_: fixed  # type: ignore[method-assign]
     losses = [trainer.train_step()["recon"] for _ in range(12)]
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
 
@@ -154,7 +307,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_good_weights():
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path):
     (tmp_path / "checkpoint.pt").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match=r"checkpoint\.pt"):
-        Trainer(TINY).restore(tmp_path)
+        restore(Trainer(TINY), tmp_path)
 
 
 def test_perfect_layers_score_one_and_empty_ones_nothing():
@@ -188,3 +341,9 @@ def test_a_run_can_start_from_weights_without_the_early_mask_phase(tmp_path):
     save_weights(network, tmp_path / "start.safetensors", ModelContract(height=32, width=32), {})
     trainer = Trainer(replace(TINY, start=str(tmp_path / "start.safetensors")))
     assert all(map(torch.equal, trainer.network.state_dict().values(), network.state_dict().values()))
+
+
+def test_weights_of_another_size_are_resized_to_start_from(tmp_path: Path):
+    save_weights(seeded_network(5, NetworkSize(4, 4)), tmp_path / "start.safetensors", ModelContract(), {})
+    trainer = Trainer(replace(TINY, start=str(tmp_path / "start.safetensors")))
+    assert trainer.network.size == NetworkSize(2, 2)

@@ -405,3 +405,36 @@ def test_the_tennis_clip_opens_and_reads() -> None:
     with opened(SHARED / "tennis" / "rgb") as reader:
         assert (len(reader.footage.frames), reader.footage.canvas) == (70, Region(0, 0, 448, 256))
         assert 0.1 < reader.read(70).pixels.mean() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("fps", "flags", "expected"),
+    [((30000, 1001), 1 << 6, "01:02:03;05"), ((24, 1), 0, "01:02:03:05"), ((60, 1), 1 << 15, "01:02:03:11")],
+)
+def test_timecode_keeps_its_flags(tmp_path: Path, fps: tuple[int, int], flags: int, expected: str) -> None:
+    word = 0x01020305 | flags
+    attributes = {
+        "smpte:TimeCode": (oiio.TypeTimeCode, (word, 0)),
+        "framesPerSecond": (oiio.TypeDesc("rational"), fps),
+    }
+    for number in (1, 2):
+        write_image(tmp_path / f"a.{number:04d}.exr", flat(1, 1, 1), attributes=attributes)
+    assert opened(tmp_path).footage.timecode == expected
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_stored_on_its_side_is_read_upright(tmp_path: Path, suffix: str, orientation: int) -> None:
+    upright = np.full((16, 24, 3), 32, np.uint8)
+    upright[:8, :8] = 250
+    turned = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.swapaxes(0, 1),
+        6: np.rot90(upright), 7: np.rot90(upright, 2).swapaxes(0, 1), 8: np.rot90(upright, -1),
+    }[orientation]  # fmt: skip
+    write_image(tmp_path / f"a.0001{suffix}", turned, "uint8", attributes={"Orientation": orientation})
+    with opened(tmp_path) as plate:
+        assert plate.footage.canvas.shape == (16, 24)
+        pixels = plate.read(1).pixels
+        assert pixels[:8, :8].mean() > 0.9
+        assert pixels[8:].mean() < 0.1
+        assert any("upright" in warning for warning in plate.warnings) == (orientation != 1)

@@ -7,8 +7,8 @@ import cv2
 import pytest
 import torch
 
-from penumbra.errors import JobError
-from penumbra.training.scenes import Scenes, SceneSettings, render, render_solo, sample_scenes, write_contact_sheet
+from penumbra.errors import JobError, OutputError
+from penumbra.training.scenes import Scenes, SceneSettings, render, render_solo, sample_scenes, sheet_row, write_sheet
 from penumbra.training.scenes.objects import BOX, CYLINDER, ELLIPSOID, rotation
 from penumbra.training.scenes.tracing import Geometry, any_hit, geometry_of, nearest_hits
 
@@ -195,10 +195,26 @@ def test_settings_that_make_no_scene_are_refused(change: dict[str, object], word
         replace(SMALL, **change)
 
 
-def test_the_contact_sheet_shows_every_clip(tmp_path: Path):
-    write_contact_sheet(clips_of(SMALL, count=2), tmp_path / "new" / "sheet.png", frames=3)
+def test_the_sheet_shows_frames_masks_background_and_each_objects_effects(tmp_path: Path):
+    scenes = sample_scenes(SMALL, 1, 2)
+    clips = render(scenes, 48, 48)
+    solo = torch.stack([render_solo(scenes, k, 48, 48)[0] for k in range(2)], 2)
+    row = sheet_row(clips, 1, frames=3, solo=solo)
+    assert row.shape == (3 + 1 + 1 + 2, 3, 48, 48)
+    assert torch.equal(row[:3], clips.frames[1])
+    assert torch.equal(row[4], clips.background[1, 1])
+    # Red is the first object's colour: wherever its mask is, its effect is too.
+    inside = clips.masks[1, 1, 0] > 0.9
+    assert (row[5][0] - row[5][2])[inside].mean() > 0.2
+    write_sheet([row, sheet_row(clips, 0)], tmp_path / "new" / "sheet.png")
     sheet = cv2.imread(str(tmp_path / "new" / "sheet.png"))
-    assert sheet.shape == (2 * 48, (3 + 1 + 1) * 48, 3)
+    assert sheet.shape == (2 * 52, 7 * 52, 3)
+
+
+def test_a_sheet_that_cannot_be_written_is_a_sentence(tmp_path: Path):
+    with pytest.raises(OutputError, match=r"sheet\.xyz"):
+        write_sheet([torch.zeros(1, 3, 8, 8)], tmp_path / "sheet.xyz")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_absent_objects_leave_no_trace_in_the_geometry():

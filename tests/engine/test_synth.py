@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from penumbra.errors import OutputError
-from penumbra.training.datasets import read_clip
+from penumbra.training.datasets import read_clip, read_grey
 from penumbra.training.synth import masked_median, write_sample
 
 
@@ -39,13 +39,11 @@ def test_the_effect_regions_follow_from_the_solo_renders(plain: Path):
     clip = read_clip(plain)
     assert clip.solo is not None
     assert clip.background is not None
-    from penumbra.training.datasets import _grey
-
     difference = np.round(clip.solo * 255) - np.round(clip.background[:, None] * 255)
     expected = np.square(difference).sum(-1) > 63.75
     for t in range(4):
         for k in range(2):
-            assert np.array_equal(_grey(plain / "gt" / f"mask{k}_{t:05d}.png") > 0.5, expected[t, k])
+            assert np.array_equal(read_grey(plain / "gt" / f"mask{k}_{t:05d}.png") > 0.5, expected[t, k])
     assert expected.any((0, 2, 3)).all()
     assert (expected & ~(clip.masks > 0.5)).any((0, 2, 3)).all()
 

@@ -184,6 +184,23 @@ def test_three_hundred_frames_that_return_to_their_start_do_not_drift():
     assert np.abs(cv2.perspectiveTransform(np.float64([[[80, 45]]]), ends) - (80, 45)).max() < 0.1
 
 
+@pytest.mark.slow
+def test_five_hundred_frames_of_turning_zooming_and_panning_do_not_drift():
+    """Out along one way and back along another, so that the last frames are five hundred from the first, beside it."""
+    t = np.linspace(0, 2 * np.pi, 500)
+    cameras = [
+        camera(220 + 120 * np.cos(a), 150 + 90 * np.sin(a), 0.15 * np.sin(a), 1 + 0.25 * np.sin(a / 2) ** 2) for a in t
+    ]
+    track = follow(clip(cameras, noise=1.5))
+    errors = corner_errors(track, cameras)
+    assert errors.mean() < 0.5
+    between = np.linalg.inv(cameras[0]) @ cameras[-1]
+    ends = np.linalg.inv(track.homographies[0]) @ track.homographies[-1]
+    middle = np.float64([[[80, 45]]])
+    drift = cv2.perspectiveTransform(middle, ends) - cv2.perspectiveTransform(middle, between)
+    assert np.abs(drift).max() < 0.15
+
+
 def test_a_track_survives_json_to_the_bit():
     track = follow(clip(panning(5)))
     again = CameraTrack.from_dict(json.loads(json.dumps(track.to_dict())))

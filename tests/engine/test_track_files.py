@@ -76,6 +76,24 @@ def test_own_json_is_chosen_by_frame_number_and_rescaled(tmp_path: Path):
     assert (read_homographies(locked, footage()).homographies == np.eye(3)).all()
 
 
+def test_omnimatte_text_comes_back_as_the_same_camera(tmp_path: Path):
+    track = track_of([np.eye(3), moved(20, 4, 0.01), moved(46, 6, 0.02)])
+    write_homographies(track, tmp_path / "camera.txt", size=(240, 427))
+    lines = (tmp_path / "camera.txt").read_text().splitlines()
+    assert lines[0] == "size: 427 240"
+    left, right, top, bottom = (float(word) for word in lines[1].split()[1:])
+    assert left <= 0 <= 427 <= right
+    assert top <= 0 <= 240 <= bottom
+    again = read_homographies(tmp_path / "camera.txt", footage())
+    for index in range(3):
+        expected = np.linalg.inv(track.homographies[again.reference]) @ track.homographies[index]
+        for point in ((0, 0), (426, 0), (13, 239)):
+            assert at(again.homographies[index], *point) == pytest.approx(at(expected, *point), abs=1e-6)
+    with pytest.raises(CameraError, match="needs the plate's size"):
+        write_homographies(track, tmp_path / "other.txt")
+    assert not (tmp_path / "other.txt").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -1,7 +1,7 @@
 """Building the clean plate: the per-channel median, over frames, of pixels outside every mask.
 
 After the paper's background estimate (section 4 of its supplement), at plate resolution and in bounded memory: the
-mosaic is made tile by tile, frames being read again for every tile.
+mosaic is made tile by tile, from frames kept on disk meanwhile.
 """
 
 from __future__ import annotations
@@ -11,59 +11,67 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.clean_plate.exposure import Thumbnails, estimate_gains, free_at, thumbnail, thumbnail_size
 from penumbra.clean_plate.fill import fill_unseen
+from penumbra.clean_plate.kept import KeptFrames
+from penumbra.clean_plate.local import measure_bend
+from penumbra.clean_plate.median import median_background
 from penumbra.clean_plate.mosaic import (
     Matrices,
     Mosaic,
     Tile,
-    coverage_in_tile,
+    farness_in_tile,
     frame_window,
     into_tile,
     mask_out_of_mosaic,
     plan_mosaics,
     tiles_of,
 )
+from penumbra.clean_plate.restless import (
+    SmallFrames,
+    add_small_frame,
+    empty_small_frames,
+    restlessness,
+)
+from penumbra.clean_plate.small import small_mosaic, small_picture, small_view
 from penumbra.clean_plate.store import (
     MARKER,
     CleanPlate,
+    flow_path,
     load_clean_plate,
     picture_path,
+    restless_path,
     seen_path,
     write_marker,
 )
-from penumbra.color import FloatArray
+from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.errors import OutputError, Stopped
 from penumbra.frames import BoolArray
 
 ReadArray: TypeAlias = Callable[[int], FloatArray]
+WATCHED = 3  # times the samples: frames looked at for what moves by itself, which a moving camera sees in turn
+WORTH_SAYING = 1.0  # pixels by which the background departs from the camera's plane
 REPORTED = 0.001  # share of pixels never seen that is worth a warning
 
 
 @dataclass(frozen=True)
 class _Source:
-    """The clip as this stage reads it: by index, with masks grown and turned into what is free."""
+    """The clip as this stage reads it: by index, exposure evened out, with masks turned into what is free of them."""
 
-    numbers: Sequence[int]
-    read_plate: ReadArray
-    read_occupied: ReadArray
+    kept: KeptFrames
     gains: FloatArray
 
     def plate(self, index: int, window: tuple[slice, slice] = np.s_[:, :]) -> FloatArray:
-        """The part of a frame in a window of rows and columns, exposure evened out."""
-        pixels = np.ascontiguousarray(self.read_plate(self.numbers[index])[window])
+        """The part of a frame in a window of rows and columns."""
+        pixels = np.ascontiguousarray(self.kept.plate(index, window[0])[:, window[1]])
         return pixels if (self.gains[index] == 1).all() else pixels / self.gains[index]
 
     def free(self, index: int) -> NDArray[np.uint8]:
-        """1 where no mask is near: soft edges reach a little farther than the coverage a roto artist draws."""
-        occupied = self.read_occupied(self.numbers[index]) > 0
-        reach = 2 + occupied.shape[1] // 960
-        grown = cv2.dilate(occupied.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-        return np.asarray(1 - grown, np.uint8)
+        """(H, W), 1 where no mask is near."""
+        return self.kept.free(index)
 
 
 class _Progress:
@@ -90,16 +98,21 @@ def build_clean_plate(
     folder: Path,
     on_progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
+    encoding: DisplayEncoding = DisplayEncoding(),  # noqa: B008 - frozen
     max_samples: int = 61,
     byte_budget: int = 600_000_000,
+    most_kept: int | None = None,
 ) -> CleanPlate:
     """Makes the clean plate of a clip and keeps it in ``folder``, a work folder of this stage alone.
 
     ``numbers``: frame numbers. ``read_plate(number)``: (H, W, 3) float32 scene-linear; ``read_occupied(number)``:
     (H, W) float32, the largest coverage of any mask. ``homographies``: (N, 3, 3), frame pixels to a common frame's.
+    ``encoding``: in whose units restlessness is told.
     ``max_samples``: frames, spread in time, that a pixel's median is taken over; pixels none of them sees are looked
     for in the others. ``byte_budget``: memory for the samples of a tile; all memory is flat in the number of frames
-    but for thumbnails (about 100 kB a frame). Exposure drift is measured, evened out, and given back by ``at``.
+    but for thumbnails (about 100 kB a frame). ``most_kept``: bytes of disk for frames, so that each is decoded once;
+    None takes a share of what is free, and what finds no room is decoded again for every tile. Exposure drift is
+    measured, evened out, and given back by ``at``.
     Files are written under temporary names, a marker last: what is stopped or fails leaves no clean plate behind.
     Raises :class:`Stopped`, and :class:`OutputError` where the folder cannot be written.
     """
@@ -108,9 +121,15 @@ def build_clean_plate(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MARKER).unlink(missing_ok=True)
-        return _built(
-            numbers, read_plate, read_occupied, homographies, folder, on_progress, should_stop, max_samples, byte_budget
+        kept = KeptFrames(
+            lambda index: read_plate(numbers[index]),
+            lambda index: read_occupied(numbers[index]),
+            folder,
+            _sampled(homographies, max_samples),
+            most_kept,
         )
+        limits = _Limits(max_samples, byte_budget, encoding)
+        return _built(numbers, kept, homographies, folder, on_progress, should_stop, limits)
     except OSError as error:
         raise OutputError(
             f"The clean plate cannot be written to {folder}: {error}.", "Free space or choose another folder."
@@ -120,38 +139,74 @@ def build_clean_plate(
             part.unlink(missing_ok=True)
 
 
+def _sampled(homographies: Matrices, samples: int) -> frozenset[int]:
+    """Frames that will be wanted tile after tile: where nothing moves a few serve the whole picture."""
+    count = len(homographies)
+    still = np.array_equal(homographies, np.broadcast_to(np.eye(3), homographies.shape))
+    few = np.unique(np.linspace(0, count - 1, min(samples, count)).astype(int)).tolist()
+    return frozenset(few if still else range(count))
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """How much is looked at, and in which units restlessness is told."""
+
+    samples: int
+    byte_budget: int
+    encoding: DisplayEncoding
+
+
 def _built(
-    numbers: Sequence[int], read_plate: ReadArray, read_occupied: ReadArray, homographies: Matrices, folder: Path,
-    on_progress: Callable[[int, int], None], should_stop: Callable[[], bool], max_samples: int, byte_budget: int,
+    numbers: Sequence[int], kept: KeptFrames, homographies: Matrices, folder: Path,
+    on_progress: Callable[[int, int], None], should_stop: Callable[[], bool], limits: _Limits,
 ) -> CleanPlate:  # fmt: skip
-    source = _Source(numbers, read_plate, read_occupied, np.ones((len(numbers), 3), np.float32))
-    size = source.read_occupied(numbers[0]).shape[:2]
+    count = len(numbers)
+    size = kept.free(0).shape[:2]
     mosaics = plan_mosaics(homographies, size)
-    tiles = [tiles_of(mosaic, size, min(max_samples, len(numbers)), byte_budget) for mosaic in mosaics]
-    tick = _Progress(len(numbers) + sum(map(len, tiles)) * min(max_samples, len(numbers)), on_progress, should_stop)
-    thumbnails = _thumbnails(source, size, tick)
+    samples = min(limits.samples, count)
+    tiles = [tiles_of(mosaic, size, samples, limits.byte_budget) for mosaic in mosaics]
+    tick = _Progress(count + sum(map(len, tiles)) * samples, on_progress, should_stop)
+    source = _Source(kept, np.ones((count, 3), np.float32))
+    thumbnails, small = _first_look(source, size, count, WATCHED * limits.samples, tick)
     gains = estimate_gains(thumbnails, mosaics)
-    source = _Source(numbers, read_plate, read_occupied, gains)
+    source = _Source(kept, gains)
     for which, mosaic in enumerate(mosaics):
-        _write_mosaic(source, mosaic, tiles[which], thumbnails, folder, which, max_samples, tick)
+        _write_mosaic(source, mosaic, tiles[which], thumbnails, folder, which, limits, tick)
+        _write_restlessness(small, mosaic, gains, limits.encoding, folder, which)
+    misfit = _bend(source, small, mosaics, folder, limits.encoding, tick)
     share = _never_seen_share(folder, mosaics, size)
-    write_marker(folder, homographies, numbers, size, gains, share, _warnings(mosaics, share, gains))
+    warnings = [*_warnings(mosaics, share, gains), *_misfit_warnings(numbers, misfit)]
+    write_marker(folder, homographies, numbers, size, gains, share, misfit, warnings)
     return load_clean_plate(folder, homographies, numbers)
 
 
-def _thumbnails(source: _Source, size: tuple[int, int], tick: _Progress) -> Thumbnails:
+def _first_look(
+    source: _Source, size: tuple[int, int], count: int, watched: int, tick: _Progress
+) -> tuple[Thumbnails, SmallFrames]:
+    """Every frame once: thumbnails of all, and some small for what moves by itself."""
     height, width = thumbnail_size(size)
-    colour = np.empty((len(source.numbers), height, width, 3), np.float32)
-    free = np.empty((len(source.numbers), height, width), np.float32)
-    for index in range(len(source.numbers)):
+    colour, free = np.empty((count, height, width, 3), np.float32), np.empty((count, height, width), np.float32)
+    spread = np.unique(np.linspace(0, count - 1, min(count, watched)).astype(int))
+    small = empty_small_frames(tuple(spread.tolist()), size)
+    for index in range(count):
         tick()
-        colour[index], free[index] = thumbnail(source.plate(index), source.free(index))
-    return Thumbnails(colour, free, (size[0] / height, size[1] / width))
+        plate, unmasked = source.plate(index), source.free(index)
+        colour[index], free[index] = thumbnail(plate, unmasked)
+        add_small_frame(small, index, plate, unmasked)
+    return Thumbnails(colour, free, (size[0] / height, size[1] / width)), small
+
+
+def _write_restlessness(
+    small: SmallFrames, mosaic: Mosaic, gains: FloatArray, encoding: DisplayEncoding, folder: Path, which: int
+) -> None:
+    part = folder / f"restless_{which:03d}.part.npy"
+    np.save(part, restlessness(small, mosaic, gains, encoding))
+    part.replace(restless_path(folder, which))
 
 
 def _write_mosaic(
     source: _Source, mosaic: Mosaic, tiles: list[Tile], thumbnails: Thumbnails, folder: Path, which: int,
-    max_samples: int, tick: _Progress,
+    limits: _Limits, tick: _Progress,
 ) -> None:  # fmt: skip
     """Writes the colours and the matte of one mosaic."""
     picture_part, seen_part = folder / f"picture_{which:03d}.part.npy", folder / f"seen_{which:03d}.part.npy"
@@ -160,7 +215,7 @@ def _write_mosaic(
     seen = np.lib.format.open_memmap(seen_part, "w+", np.bool_, room)
     for tile in tiles:
         at = np.s_[tile.top : tile.bottom, tile.left : tile.right]
-        picture[at], seen[at] = _tile_median(source, mosaic, tile, thumbnails, max_samples, tick)
+        picture[at], seen[at] = _tile_median(source, mosaic, tile, thumbnails, limits, tick)
     fill_unseen(picture, seen)
     picture.flush()
     seen.flush()
@@ -170,7 +225,7 @@ def _write_mosaic(
 
 
 def _tile_median(
-    source: _Source, mosaic: Mosaic, tile: Tile, thumbnails: Thumbnails, max_samples: int, tick: _Progress
+    source: _Source, mosaic: Mosaic, tile: Tile, thumbnails: Thumbnails, limits: _Limits, tick: _Progress
 ) -> tuple[FloatArray, BoolArray]:
     probe = _probe(tile)
     able = [
@@ -178,28 +233,32 @@ def _tile_median(
         for index in np.flatnonzero(mosaic.sees).tolist()
         if free_at(thumbnails, index, mosaic.homographies[index], probe).any()
     ]
-    chosen = [able[k] for k in np.unique(np.linspace(0, len(able) - 1, min(max_samples, len(able))).astype(int))]
+    many = min(limits.samples, len(able))
+    chosen = [able[k] for k in np.unique(np.linspace(0, len(able) - 1, many).astype(int))]
     # Pixels innermost: sorting runs along contiguous memory.
     stack = np.full((*tile.shape, 3, max(len(chosen), 1)), np.nan, np.float32)
+    farness = np.zeros((*tile.shape, max(len(chosen), 1)), np.uint8)
     for slot, index in enumerate(chosen):
         tick()
-        colour, covered = _seen_in_tile(source, mosaic, tile, index)
-        stack[covered, :, slot] = colour[covered]
-    median, seen = _median(stack)
+        colour, far = _seen_in_tile(source, mosaic, tile, index)
+        stack[far > 0, :, slot] = colour[far > 0]
+        farness[..., slot] = far
+    median, seen = median_background(stack, farness, limits.encoding)
     del stack
     rest = [index for index in able if index not in set(chosen)]
     _look_further(source, mosaic, tile, thumbnails, rest, median, seen, tick)
     return median, seen
 
 
-def _seen_in_tile(source: _Source, mosaic: Mosaic, tile: Tile, index: int) -> tuple[FloatArray, BoolArray]:
+def _seen_in_tile(source: _Source, mosaic: Mosaic, tile: Tile, index: int) -> tuple[FloatArray, NDArray[np.uint8]]:
+    """What a frame shows in a tile (h, w, 3), and how far from masks (h, w): 0 where it does not see the place."""
     if mosaic.still:
         at = np.s_[tile.top : tile.bottom, tile.left : tile.right]
-        return source.plate(index, at), source.free(index)[at] > 0
+        return source.plate(index, at), source.free(index)[at]
     free = source.free(index)
     window, homography = frame_window(mosaic.homographies[index], tile, free.shape)
-    covered = coverage_in_tile(np.ascontiguousarray(free[window]), homography, tile)
-    return into_tile(source.plate(index, window), homography, tile), covered
+    farness = farness_in_tile(np.ascontiguousarray(free[window]), homography, tile)
+    return into_tile(source.plate(index, window), homography, tile), farness
 
 
 def _look_further(
@@ -216,21 +275,44 @@ def _look_further(
         if not free_at(thumbnails, index, mosaic.homographies[index], points).any():
             continue
         tick.check()
-        colour, covered = _seen_in_tile(source, mosaic, tile, index)
-        new = covered & ~seen
+        colour, far = _seen_in_tile(source, mosaic, tile, index)
+        new = (far > 0) & ~seen
         median[new] = colour[new]
         seen |= new
 
 
-def _median(stack: FloatArray) -> tuple[FloatArray, BoolArray]:
-    """Median over the last axis, NaN being absent (sorts last): (H, W, 3) and where anything is known (H, W)."""
-    count = (~np.isnan(stack[:, :, 0])).sum(-1)
-    stack.sort(axis=-1)
-    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, stack.shape[-1] - 1)
-    middle = [np.take_along_axis(stack, at[:, :, None, None], -1)[..., 0] for at in (low, high)]
-    known: BoolArray = count > 0
-    median = np.where(known[..., None], middle[0] + (middle[1] - middle[0]) / 2, 0)
-    return median.astype(np.float32), known
+def _bend(
+    source: _Source, small: SmallFrames, mosaics: tuple[Mosaic, ...], folder: Path, encoding: DisplayEncoding,
+    tick: _Progress,
+) -> FloatArray:  # fmt: skip
+    """Pixels (N,) by which each frame departs from the camera's plane; writes flows where bending helps."""
+    misfit = np.full(len(source.gains), np.nan, np.float32)
+    for which, mosaic in enumerate(mosaics):
+        if mosaic.still:
+            continue
+        picture = small_mosaic(np.load(picture_path(folder, which), mmap_mode="r"), small.block, encoding)
+        for index in range(mosaic.first, mosaic.last + 1):
+            tick.check()
+            frame, free = small_picture(source.plate(index), source.free(index), encoding)
+            found = measure_bend(frame, small_view(picture, mosaic, index, small.block, frame.shape), free, small.block)
+            misfit[index] = found.misfit
+            path = flow_path(folder, index)
+            path.unlink(missing_ok=True)
+            if found.flow is not None:
+                part = path.with_suffix(".part.npy")
+                np.save(part, found.flow)
+                part.replace(path)
+    return misfit
+
+
+def _misfit_warnings(numbers: Sequence[int], misfit: FloatArray) -> list[str]:
+    far = [number for number, pixels in zip(numbers, misfit, strict=True) if pixels > WORTH_SAYING]
+    if not far:
+        return []
+    return [
+        f"The background departs by up to {np.nanmax(misfit):.1f} pixels from a turning camera's (rolling shutter, or"
+        f" a camera that travels) at {len(far)} frames, the first {far[0]}: look at the clean plate there."
+    ]
 
 
 def _probe(tile: Tile) -> NDArray[np.float64]:

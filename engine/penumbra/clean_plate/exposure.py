@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.clean_plate.mosaic import Matrices, Mosaic, mapped
+from penumbra.clean_plate.mosaic import Matrices, Mosaic, mapped, scaled
 from penumbra.color import FloatArray
 from penumbra.frames import BoolArray
 
@@ -109,17 +109,12 @@ def _on_mosaic(thumbnails: Thumbnails, mosaic: Mosaic, gains: NDArray[np.float64
         colour = (thumbnails.colour[index] / gains[index]).astype(np.float32)
         whole = (thumbnails.free[index] > 0.95).astype(np.float32)
         if not mosaic.still:
-            backward = _between_blocks(np.linalg.inv(mosaic.homographies[index]), thumbnails.block)
+            backward = scaled(np.asarray(np.linalg.inv(mosaic.homographies[index])), thumbnails.block)
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
             colour = cv2.warpPerspective(colour, backward, (wide, tall), flags=flags)
             whole = cv2.warpPerspective(whole, backward, (wide, tall), flags=flags)
         row[whole > 0.99] = colour[whole > 0.99]
     return stack
-
-
-def _between_blocks(homography: Matrices, block: tuple[float, float]) -> Matrices:
-    enlarge = np.array([[block[1], 0, (block[1] - 1) / 2], [0, block[0], (block[0] - 1) / 2], [0, 0, 1]], np.float64)
-    return np.linalg.inv(enlarge) @ homography @ enlarge
 
 
 def _ratios(stack: FloatArray) -> FloatArray:

@@ -101,18 +101,21 @@ def into_tile(image: FloatArray, homography: Matrices, tile: Tile, bounded: bool
     return _warp(image, backward, (tile.shape[1], tile.shape[0]), bounded)
 
 
-def coverage_in_tile(free: NDArray[np.uint8], homography: Matrices, tile: Tile) -> BoolArray:
-    """Where a tile sees pixels of a frame that are free (non-zero), every source pixel touched being free.
+def farness_in_tile(farness: NDArray[np.uint8], homography: Matrices, tile: Tile) -> NDArray[np.uint8]:
+    """A frame's farness from masks (H, W), as a tile shows it: 0 unless every source pixel touched is free of masks.
 
     A frame reaches to the edges of its outer pixels, half a pixel beyond their centres: else the frame's own rim,
     between two pixels of the mosaic, would count as never seen.
     """
     backward = np.linalg.inv(_to_tile(homography, tile))
     flags, size = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, (tile.shape[1], tile.shape[0])
-    share = cv2.warpPerspective(free * np.uint8(255), backward, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    free = np.where(farness > 0, np.uint8(255), np.uint8(0))
+    share = cv2.warpPerspective(free, backward, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     within = cv2.warpPerspective(np.full_like(free, 255), backward, size, flags=flags, borderMode=cv2.BORDER_CONSTANT)
+    nearest = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpPerspective(farness, backward, size, flags=nearest, borderMode=cv2.BORDER_REPLICATE)
     covered: BoolArray = (np.asarray(share) >= 250) & (np.asarray(within) >= 126)
-    return covered
+    return np.where(covered, np.maximum(moved, 1), 0).astype(np.uint8)
 
 
 def out_of_mosaic(image: Any, homography: Matrices, size: tuple[int, int]) -> tuple[FloatArray, Any]:
@@ -132,6 +135,18 @@ def mask_out_of_mosaic(mask: Any, homography: Matrices, size: tuple[int, int]) -
     return np.clip(np.asarray(warped, np.float32), 0, 1)
 
 
+def small_out_of_mosaic(
+    small: FloatArray, block: tuple[float, float], homography: Matrices, size: tuple[int, int]
+) -> FloatArray:
+    """A mosaic's picture (rows, columns) in blocks of (height, width) ``block`` pixels, seen from a frame: (H, W)."""
+    shrink = np.array([[1 / block[1], 0, 0.5 / block[1] - 0.5], [0, 1 / block[0], 0.5 / block[0] - 0.5], [0, 0, 1]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpPerspective(
+        small, shrink @ homography, (size[1], size[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(warped, np.float32)
+
+
 def mapped(homography: Matrices, points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points (P, 2) through a homography; what falls behind the camera becomes infinite."""
     lifted = np.column_stack([points, np.ones(len(points))]) @ homography.T
@@ -139,6 +154,12 @@ def mapped(homography: Matrices, points: NDArray[np.float64]) -> NDArray[np.floa
     ahead = depth > 1e-9
     result: NDArray[np.float64] = np.where(ahead, lifted[:, :2] / np.where(ahead, depth, 1), np.inf)
     return result
+
+
+def scaled(homography: Matrices, block: tuple[float, float]) -> Matrices:
+    """A homography between pixels as one between blocks of ``block`` (height, width) pixels."""
+    enlarge = np.array([[block[1], 0, (block[1] - 1) / 2], [0, block[0], (block[0] - 1) / 2], [0, 0, 1]], np.float64)
+    return np.asarray(np.linalg.inv(enlarge) @ homography @ enlarge, np.float64)
 
 
 def _to_tile(homography: Matrices, tile: Tile) -> Matrices:

@@ -12,11 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.clean_plate.mosaic import Matrices, Mosaic, mask_out_of_mosaic, out_of_mosaic, plan_mosaics
+from penumbra.clean_plate.local import bent, enlarged
+from penumbra.clean_plate.mosaic import (
+    Matrices,
+    Mosaic,
+    mask_out_of_mosaic,
+    out_of_mosaic,
+    plan_mosaics,
+    small_out_of_mosaic,
+)
 from penumbra.color import FloatArray
 from penumbra.errors import OutputError
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 MARKER = "clean_plate.json"
 
 
@@ -25,16 +33,21 @@ class CleanPlate:
     """What stands behind the objects.
 
     ``gains`` (N, 3): exposure of each frame relative to the clean plate kept, exactly 1 where it does not drift.
+    ``misfit`` (N,): pixels by which a frame's background departs from the camera's plane, NaN where that was not
+    measured; ``flows``: files of what bends the clean plate to a frame, where that helps.
     ``never_seen_share``: share in [0, 1] of the frames' pixels that are behind an object at every frame and were
     filled from around. ``warnings``: sentences for the user. ``pictures`` and ``seen`` are memory maps, one per
-    mosaic: (rows, columns, 3) float32 scene-linear and (rows, columns) bool.
+    mosaic: (rows, columns, 3) float32 scene-linear and (rows, columns) bool; ``restless`` small float32 pictures.
     """
 
     size: tuple[int, int]
     mosaics: tuple[Mosaic, ...]
     pictures: tuple[FloatArray, ...]
     seen: tuple[NDArray[np.bool_], ...]
+    restless: tuple[FloatArray, ...]
+    flows: tuple[Path | None, ...]
     gains: FloatArray
+    misfit: FloatArray
     never_seen_share: float
     warnings: tuple[str, ...]
 
@@ -42,16 +55,33 @@ class CleanPlate:
         """Frame ``index`` (from 0): background (H, W, 3) float32 scene-linear with that frame's exposure, and (H, W)
         float32 in [0, 1], 1 where the pixel was really seen at some frame. Safe to call from several threads.
         """
-        which = next(k for k, mosaic in enumerate(self.mosaics) if mosaic.first <= index <= mosaic.last)
+        which = self._which(index)
         mosaic, picture, seen = self.mosaics[which], self.pictures[which], self.seen[which]
         if mosaic.still:
             background, share = np.array(picture, np.float32), np.array(seen, np.float32)
         else:
             background, _ = out_of_mosaic(picture, mosaic.homographies[index], self.size)
             share = mask_out_of_mosaic(seen, mosaic.homographies[index], self.size)
+            path = self.flows[index]
+            if path is not None:
+                flow = enlarged(np.load(path), self.size)
+                background, share = bent(background, flow), np.clip(bent(share, flow), 0, 1)
         if (self.gains[index] != 1).any():
             background *= self.gains[index]
         return background, share
+
+    def restlessness(self, index: int) -> FloatArray:
+        """(H, W) float32, how much the background of frame ``index`` moves by itself, in display units (root of the
+        sum of squares over RGB, one standard deviation): water, leaves, edges that the camera's motion does not hold
+        still. Grain is in it too, smoothed as the lift smooths it. Safe to call from several threads.
+        """
+        which = self._which(index)
+        mosaic, small = self.mosaics[which], self.restless[which]
+        block = (mosaic.height / small.shape[0], mosaic.width / small.shape[1])
+        return small_out_of_mosaic(small, block, mosaic.homographies[index], self.size)
+
+    def _which(self, index: int) -> int:
+        return next(k for k, mosaic in enumerate(self.mosaics) if mosaic.first <= index <= mosaic.last)
 
 
 def load_clean_plate(folder: Path, homographies: Matrices, numbers: Sequence[int]) -> CleanPlate:
@@ -78,9 +108,19 @@ def seen_path(folder: Path, which: int) -> Path:
     return folder / f"seen_{which:03d}.npy"
 
 
+def restless_path(folder: Path, which: int) -> Path:
+    """Where a mosaic's restlessness lies."""
+    return folder / f"restless_{which:03d}.npy"
+
+
+def flow_path(folder: Path, index: int) -> Path:
+    """Where the flow that bends the clean plate to a frame lies, if there is one."""
+    return folder / f"flow_{index:06d}.npy"
+
+
 def write_marker(
     folder: Path, homographies: Matrices, numbers: Sequence[int], size: tuple[int, int], gains: FloatArray,
-    never_seen_share: float, warnings: Sequence[str],
+    never_seen_share: float, misfit: FloatArray, warnings: Sequence[str],
 ) -> None:  # fmt: skip
     """The last file written: with it the clean plate is whole."""
     facts = {
@@ -89,6 +129,7 @@ def write_marker(
         "size": list(size),
         "gains": gains.astype(float).tolist(),
         "never_seen_share": never_seen_share,
+        "misfit": [None if np.isnan(pixels) else float(pixels) for pixels in misfit],
         "warnings": list(warnings),
     }
     part = folder / (MARKER + ".part")
@@ -106,10 +147,13 @@ def _opened(folder: Path, homographies: Matrices, facts: Any) -> CleanPlate:
     mosaics = plan_mosaics(homographies, size)
     pictures = tuple(np.load(picture_path(folder, k), mmap_mode="r") for k in range(len(mosaics)))
     seen = tuple(np.load(seen_path(folder, k), mmap_mode="r") for k in range(len(mosaics)))
+    restless = tuple(np.load(restless_path(folder, k)) for k in range(len(mosaics)))
     gains = np.array(facts["gains"], np.float32)
     for mosaic, picture, matte in zip(mosaics, pictures, seen, strict=True):
         room = (mosaic.height, mosaic.width)
         if picture.shape != (*room, 3) or matte.shape != room or gains.shape != (len(homographies), 3):
             raise ValueError("a file of another size")
     share, warnings = float(facts["never_seen_share"]), tuple(str(sentence) for sentence in facts["warnings"])
-    return CleanPlate(size, mosaics, pictures, seen, gains, share, warnings)
+    flows = tuple(path if path.exists() else None for path in (flow_path(folder, k) for k in range(len(gains))))
+    misfit = np.array([np.nan if pixels is None else pixels for pixels in facts["misfit"]], np.float32)
+    return CleanPlate(size, mosaics, pictures, seen, restless, flows, gains, misfit, share, warnings)

@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
 from penumbra.contract import CONTRACT_KEY, FINGERPRINT_KEY, GRAPH_NAMES, ModelContract
-from penumbra.decompose.providers import Session, choose_provider, open_session
-from penumbra.errors import OutOfMemoryError, PenumbraError, WeightsError
+from penumbra.decompose.providers import (
+    CPU,
+    Choice,
+    Runtime,
+    Session,
+    choose_provider,
+    in_few_words,
+    runtime_here,
+    title_of,
+)
+from penumbra.errors import DeviceError, OutOfMemoryError, PenumbraError, WeightsError
 
 FIX = "Export the weights again, or install Penumbra anew if these came with it."
 LARGEST_GRAPH = 2**30  # bytes
@@ -28,28 +37,29 @@ _SIGNATURES = {
 class LayerModels:
     """The network as ONNX Runtime runs it: encoders apart from the decoder, so that a frame is encoded only once.
 
-    ``provider``: the ONNX Runtime provider in use. ``notes``: a sentence for each better one that could not be used.
-    ``fingerprint``: SHA-256 of the weights. Arrays are float32 in [-1, 1]; H = 16 h, W = 16 w.
+    ``provider``: the ONNX Runtime provider in use. ``notes``: a sentence for each better one that could not be used;
+    ``line``: the one line that says both. ``fingerprint``: SHA-256 of the weights. Arrays are float32 in [-1, 1];
+    H = 16 h, W = 16 w.
     """
 
     contract: ModelContract
     provider: str
     notes: tuple[str, ...]
+    line: str
     fingerprint: str
     sessions: Mapping[str, Session]
 
     @classmethod
-    def load(cls, folder: Path, device: str = "auto") -> LayerModels:
-        """The graphs in ``folder``.
+    def load(cls, folder: Path, device: str = "auto", runtime: Runtime | None = None) -> LayerModels:
+        """The graphs in ``folder``, on the best provider that takes all three.
 
         Raises :class:`WeightsError` when one is missing, damaged, of another export, or refers to other files;
         :class:`DeviceError` when ``device`` is named and cannot be used here.
         """
         files = {name: _read(folder / f"{name}.onnx") for name in GRAPH_NAMES}
-        choice = choose_provider(device, files["mask_encoder"])
-        sessions = {name: _open(folder / f"{name}.onnx", files[name], choice.provider) for name in GRAPH_NAMES}
+        choice, sessions = _open_all(folder, files, device, runtime or runtime_here())
         contract, fingerprint = _agreed(sessions, folder)
-        return cls(contract, choice.provider, choice.notes, fingerprint, sessions)
+        return cls(contract, choice.provider, choice.notes, choice.line, fingerprint, sessions)
 
     def encode_frames(self, frames: FloatArray) -> FloatArray:
         """Frames (N, 3, H, W) that are shown to the network: features (N, 256, h, w)."""
@@ -93,14 +103,16 @@ class LayerModels:
         try:
             results: list[FloatArray] = self.sessions[name].run(list(outputs), dict(inputs))
         except Exception as error:  # ONNX Runtime's exceptions share no base of their own
-            raise _run_error(error, name) from error
+            raise _run_error(error, name, self.provider) from error
         return results
 
 
-def _run_error(error: Exception, name: str) -> PenumbraError:
+def _run_error(error: Exception, name: str, provider: str) -> PenumbraError:
     text = str(error).lower()
     if isinstance(error, MemoryError) or "memory" in text or "allocate" in text:
         return OutOfMemoryError("There is not enough memory to predict layers.", "Use a smaller working size.")
+    if provider != CPU:
+        return DeviceError(f"{title_of(provider)} failed to predict: {in_few_words(error)}.", "Use --device cpu.")
     return WeightsError(f"The graph {name}.onnx failed: {str(error).splitlines()[0]}.", FIX)
 
 
@@ -118,15 +130,57 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _open(path: Path, data: bytes, provider: str) -> Session:
-    try:
-        session = open_session(data, provider)
-        found = tuple(i.name for i in session.get_inputs()), tuple(o.name for o in session.get_outputs())
-    except Exception as error:  # a damaged file can fail in any way
-        raise WeightsError(f"{path} cannot be loaded: it is damaged or no graph for this version.", FIX) from error
+def _open_all(
+    folder: Path, files: Mapping[str, bytes], device: str, runtime: Runtime
+) -> tuple[Choice, dict[str, Session]]:
+    """All graphs on one provider. One that starts may still be unable to take a graph: then the next is tried."""
+    failed: dict[str, str] = {}
+    while True:
+        choice = choose_provider(device, files["mask_encoder"], failed, runtime)
+        try:
+            sessions = {name: runtime.open(data, choice.provider) for name, data in files.items()}
+            if choice.provider != CPU:
+                _try_out(sessions)
+        except Exception as error:  # a damaged file and an incapable provider can fail in any way
+            if choice.provider == CPU:
+                raise _damaged(folder, files, runtime) from error
+            failed[choice.provider] = in_few_words(error)
+            continue
+        for name, session in sessions.items():
+            _check_signature(folder / f"{name}.onnx", session)
+        return choice, sessions
+
+
+def _try_out(sessions: Mapping[str, Session]) -> None:
+    """Runs every graph once at the smallest size, so that what a provider cannot compute is known in time."""
+    zeros, one = np.zeros, (1, 2, 256, 2, 2)
+    sessions["frame_encoder"].run(None, {"frames": zeros((1, 3, 32, 32), np.float32)})
+    sessions["mask_encoder"].run(None, {"masks": zeros((1, 1, 32, 32), np.float32)})
+    inputs = {
+        "features": zeros(one, np.float32),
+        "skips": zeros((1, 64, 16, 16), np.float32),
+        "mask_features": zeros((1, *one), np.float32),
+        "visible": zeros((1, 2), np.float32),
+        "target": zeros(1, np.int64),
+    }
+    sessions["layer_decoder"].run(None, inputs)
+
+
+def _damaged(folder: Path, files: Mapping[str, bytes], runtime: Runtime) -> WeightsError:
+    """The error that names the first graph the CPU cannot load."""
+    for name, data in files.items():
+        try:
+            runtime.open(data, CPU)
+        except Exception:  # noqa: BLE001 - whatever it is, this is the file
+            path = folder / f"{name}.onnx"
+            return WeightsError(f"{path} cannot be loaded: it is damaged or no graph for this version.", FIX)
+    return WeightsError(f"The graphs in {folder} cannot be loaded together.", FIX)
+
+
+def _check_signature(path: Path, session: Session) -> None:
+    found = tuple(i.name for i in session.get_inputs()), tuple(o.name for o in session.get_outputs())
     if found != _SIGNATURES[path.stem]:
         raise WeightsError(f"{path} is not the {path.stem} graph of Penumbra.", FIX)
-    return session
 
 
 def _agreed(sessions: Mapping[str, Session], folder: Path) -> tuple[ModelContract, str]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from penumbra.color import FloatArray
 from penumbra.decompose.models import LayerModels
+from penumbra.decompose.providers import CPU
 from penumbra.errors import Stopped, TooShortError
 from penumbra.frames import WorkingClip
-from penumbra.windows import Window, windows_for
+from penumbra.windows import Window, central_window, windows_for
 
 # Frames are encoded in fixed groups, so that the bits do not depend on which frames a run starts from.
 GROUP = 8
+# Pixels decoded at once: more than this only leaves a CPU's caches, while a GPU starves on so few.
+DECODED_PIXELS_CPU, DECODED_PIXELS_GPU = 2**15, 2**21
 
 
 def decompose(
@@ -22,6 +26,7 @@ def decompose(
     stride: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    both_sides: bool = True,
 ) -> Iterator[tuple[int, FloatArray]]:
     """Yield (index, layers) for every frame of the clip, in order.
 
@@ -29,24 +34,45 @@ def decompose(
     colour and alpha in [0, 1]. ``stride``: temporal stride, the contract's by default; short clips shrink it.
     ``on_progress`` gets (frames done, frames in all). Memory is flat in the number of frames.
 
-    Each frame is hidden in turn and predicted from the windows :func:`penumbra.windows.windows_for` gives; two
-    predictions are averaged premultiplied. Raises :class:`Stopped` when ``should_stop`` says so, after a whole frame,
-    and :class:`TooShortError` for a clip of one frame, which would be predicted from nothing.
+    Each frame is hidden in turn and predicted from the windows :func:`penumbra.windows.windows_for` gives, the two
+    predictions averaged premultiplied; or, not ``both_sides``, from one window around it at half the cost. The next
+    frames are predicted while the caller deals with those it got. Raises :class:`Stopped` when ``should_stop`` says so,
+    after a whole frame, and :class:`TooShortError` for a clip of one frame, which would be predicted from nothing.
     """
     count = len(clip.numbers)
     if count < 2:
         raise TooShortError("A clip of a single frame cannot be decomposed.", "Give at least two frames.")
-    stride = models.contract.stride if stride is None else stride
-    windows = [windows_for(index, count, models.contract.window, stride) for index in range(count)]
-    encodings = _Encodings(clip, models, _last_uses(windows))
-    for index in range(count):
-        if should_stop is not None and should_stop():
-            raise Stopped(f"Stopped with {index} of {count} frames predicted.", "Add --resume to go on.")
-        layers = _average(_predict(models, encodings, windows[index]))
-        encodings.forget_until(index)
-        yield index, layers
-        if on_progress is not None:
-            on_progress(index + 1, count)
+    windows = _windows(count, models.contract.window, stride or models.contract.stride, both_sides)
+    # One worker: the graphs themselves spread over the cores.
+    with ThreadPoolExecutor(1) as worker:
+        encodings = _Encodings(clip, models, _last_uses(windows))
+        groups = _groups(windows, clip, models)
+        ahead = worker.submit(_layers, models, encodings, windows, groups[0])
+        for position, group in enumerate(groups):
+            finished = ahead.result()
+            if position + 1 < len(groups):
+                ahead = worker.submit(_layers, models, encodings, windows, groups[position + 1])
+            for index, layers in zip(group, finished, strict=True):
+                if should_stop is not None and should_stop():
+                    raise Stopped(f"Stopped with {index} of {count} frames predicted.", "Add --resume to go on.")
+                yield index, layers
+                if on_progress is not None:
+                    on_progress(index + 1, count)
+
+
+def _windows(count: int, window: int, stride: int, both_sides: bool) -> list[tuple[Window, ...]]:
+    """Each frame's windows."""
+    if both_sides:
+        return [windows_for(index, count, window, stride) for index in range(count)]
+    return [(central_window(index, count, window, stride),) for index in range(count)]
+
+
+def _groups(windows: list[tuple[Window, ...]], clip: WorkingClip, models: LayerModels) -> list[range]:
+    """Frames whose windows are decoded together: as many as the device likes, and no more than are encoded together."""
+    budget = DECODED_PIXELS_CPU if models.provider == CPU else DECODED_PIXELS_GPU
+    pixels = clip.masks[0].size * max(len(pair) for pair in windows)
+    size = min(max(1, budget // pixels), GROUP)
+    return [range(start, min(start + size, len(windows))) for start in range(0, len(windows), size)]
 
 
 class _Encodings:
@@ -78,7 +104,17 @@ class _Encodings:
             self._kept[start + offset] = features[offset].copy(), mask_features[offset].copy()
 
 
-def _predict(models: LayerModels, encodings: _Encodings, windows: tuple[Window, ...]) -> FloatArray:
+def _layers(
+    models: LayerModels, encodings: _Encodings, windows: list[tuple[Window, ...]], group: range
+) -> list[FloatArray]:
+    """The layers (K, H, W, 4) of each frame of a group."""
+    predictions = _predict(models, encodings, [window for index in group for window in windows[index]])
+    encodings.forget_until(group[-1])
+    ends = np.cumsum([len(windows[index]) for index in group])
+    return [_average(part) for part in np.split(predictions, ends[:-1])]
+
+
+def _predict(models: LayerModels, encodings: _Encodings, windows: list[Window]) -> FloatArray:
     """One prediction per window: (B, K, H, W, 4) straight RGBA in [0, 1]."""
     features, mask_features = [], []
     for window in windows:

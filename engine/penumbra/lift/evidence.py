@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from penumbra.color import DisplayEncoding, FloatArray
 
 # Least difference, in display units, ever taken for an effect: one and a half 8-bit levels over three channels.
 SMALLEST_EFFECT = 2.5 / 255
-# The grain of neighbouring pixels averages out over this Gaussian; an effect's edge does not move by it.
-SMOOTHING_SIGMA = 1.0
+# The grain of neighbouring pixels averages out over this kernel (a Gaussian of sigma 1); an effect's edge does not
+# move by it.
+SMOOTHING = np.array([1, 4, 6, 4, 1], np.float32) / 16
+HALO = len(SMOOTHING) // 2
+# Beyond this a curve's own arithmetic would overflow; no light is as bright.
+HUGE = np.float32(1e30)
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,17 @@ class Noise:
 
 
 def difference(plate: FloatArray, clean: FloatArray, encoding: DisplayEncoding) -> FloatArray:
-    """H x W size of the smoothed difference between two linear H x W x 3 images, in display units."""
-    signed = encoding.encode(plate) - encoding.encode(clean)
-    smooth = cv2.GaussianBlur(signed, (0, 0), SMOOTHING_SIGMA)
-    size: FloatArray = np.sqrt(np.einsum("hwc,hwc->hw", smooth, smooth)).astype(np.float32)
+    """H x W size of the smoothed difference between two linear H x W x 3 images, in display units.
+
+    Exact to a half's precision: values are rounded to ten bits behind the point and looked up, at a fifth of the cost
+    of the curve itself.
+    """
+    table = _display_of_bits(encoding)
+    signed = np.take(table, _upper_bits(plate))
+    signed -= np.take(table, _upper_bits(clean))
+    smooth = np.asarray(cv2.sepFilter2D(signed, -1, SMOOTHING, SMOOTHING))
+    smooth *= smooth
+    size: FloatArray = np.sqrt(smooth[..., 0] + smooth[..., 1] + smooth[..., 2])
     return size
 
 
@@ -56,13 +69,30 @@ def measure_noise(
     return Noise(float(np.median(levels)) if levels else 0.0)
 
 
-def belief(size: FloatArray, noise: Noise) -> FloatArray:
-    """How far a difference (display units) counts as an effect, 0 to 1: smoothstep from one to two thresholds."""
-    return smoothstep(size, noise.threshold, 2 * noise.threshold)
+def belief(size: FloatArray, noise: Noise, restless: FloatArray | None = None) -> FloatArray:
+    """How far a difference (display units) counts as an effect, 0 to 1: smoothstep from one to two thresholds.
+
+    ``restless``: H x W deviation, display units, of a background that moves by itself; noise of its own place.
+    """
+    if restless is None:
+        return smoothstep(size, noise.threshold, 2 * noise.threshold)
+    return smoothstep(size / np.maximum(3 * restless, np.float32(noise.threshold)), 1, 2)
 
 
 def smoothstep(value: FloatArray, low: float, high: float) -> FloatArray:
     """0 below ``low``, 1 above ``high``, 3t^2 - 2t^3 between."""
-    t = np.clip((value - low) / (high - low), 0, 1)
-    step: FloatArray = (t * t * (3 - 2 * t)).astype(np.float32)
+    t = np.clip((value - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
+    step: FloatArray = (t * t * (3 - 2 * t)).astype(np.float32, copy=False)
     return step
+
+
+@lru_cache(maxsize=4)
+def _display_of_bits(encoding: DisplayEncoding) -> FloatArray:
+    """(2^19,) the display value of every float of ten bits behind the point, by its upper 19 bits; 0 for no number."""
+    floats = (np.arange(2**19, dtype=np.uint32) << 13).view(np.float32)
+    return encoding.encode(np.where(np.abs(floats) < HUGE, floats, np.float32(0)))
+
+
+def _upper_bits(linear: FloatArray) -> NDArray[np.uint32]:
+    """The upper 19 bits of floats, rounded: they number all floats of ten bits behind the point."""
+    return (np.ascontiguousarray(linear).view(np.uint32) + np.uint32(0x1000)) >> np.uint32(13)

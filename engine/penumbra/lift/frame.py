@@ -1,24 +1,50 @@
-"""One frame lifted: upsampled ownership, evidence, the masks' own edges, then the exact solution."""
+"""One frame lifted, in two passes of tiles: what the plate shows, then who owns it and the exact solution."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import Layer, LayerStack, Plate
-from penumbra.lift.evidence import Noise, belief, difference
-from penumbra.lift.solve import Precision, solve
+from penumbra.lift.enlarge import footprint, shrink
+from penumbra.lift.evidence import HALO, Noise, belief, difference
+from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of
+from penumbra.lift.solve import FLOOR, Precision, solve
 
-# Rows solved at once: keeps the temporaries of a 4K frame in a few tens of megabytes and in the caches.
-BAND_ROWS = 128
-SHARPNESS = 3
-# Alpha of a pixel the network gives to nobody: its output is limited to tanh 3.
-LEAST_ALPHA = (1 - float(np.tanh(3.0))) / 2
+# Rows and columns solved at once: the temporaries of a tile stay in a core's cache.
+TILE = (64, 256)
 GAIN = 8
+# A layer whose alpha stays below this has no presence above the floor: 1 - (1 - a)^GAIN.
+FAINTEST = 1 - (1 - FLOOR) ** (1 / GAIN)
+
+Tile: TypeAlias = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """All that a tile is lifted from; arrays as :func:`lift_frame` takes them, masks in the layers' order."""
+
+    plate: FloatArray
+    clean: FloatArray
+    masks: tuple[FloatArray, ...]
+    reach: FloatArray
+    encoding: DisplayEncoding
+    noise: Noise
+    restless: FloatArray | None
+
+    def idle(self, tile: Tile) -> bool:
+        """Whether neither the network nor a mask gives anything of a tile to any layer."""
+        small = tuple(
+            footprint(n, large, span) for n, large, span in zip(self.reach.shape, self.plate.shape, tile, strict=False)
+        )
+        return bool(self.reach[small].max() < FAINTEST and not any(mask[tile].any() for mask in self.masks))
 
 
 def lift_frame(
@@ -31,6 +57,7 @@ def lift_frame(
     encoding: DisplayEncoding,
     noise: Noise,
     precision: Precision,
+    restless: FloatArray | None = None,
 ) -> LayerStack:
     """The layers of one frame at plate resolution, exactly recomposing to the plate.
 
@@ -44,97 +71,118 @@ def lift_frame(
         encoding: the display encoding of ``low``.
         noise: the clip's own noise.
         precision: what the files will be written in; alphas and background are rounded to it before colours are solved.
+        restless: H x W deviation, display units, of a background that moves by itself.
 
     Returns:
         The stack, back to front, in DESIGN 4's guarantees: 0 <= alpha <= 1, colour >= 0 and finite, recomposition
-        within 2^-10 relative plus 2^-12 wherever the plate is finite and not negative.
+        within 2^-10 relative plus 2^-12 wherever the plate is finite and not negative. The same bits whatever the
+        number of threads, which OMP_NUM_THREADS limits.
     """
-    size = difference(plate.pixels, clean, encoding)
-    count, (height, width) = len(names), plate.canvas.shape
+    sorted_low = low[np.asarray(order)]
+    frame = _Frame(
+        plate.pixels, clean, tuple(masks[i] for i in order), reach_of(sorted_low[..., 3]), encoding, noise, restless
+    )
+    height, width = plate.canvas.shape
+    effects, outside = np.zeros((height, width), np.float32), np.ones((height, width), np.float32)
+    _for_tiles((height, width), lambda tile: _show(frame, tile, effects, outside))
+    ownership = _fit(frame, sorted_low, effects, outside)
     background = np.empty((height, width, 3), np.float32)
-    layers = [np.empty((height, width, 4), np.float32) for _ in range(count)]
-    for top in range(0, height, BAND_ROWS):
-        rows = slice(top, min(top + BAND_ROWS, height))
-        alphas, colours, presence = _ownership(low, order, masks, size, noise, encoding, rows, plate.canvas.shape)
-        background[rows], band = solve(plate.pixels[rows], clean[rows], alphas, colours, precision, presence)
-        for layer, pixels in zip(layers, band, strict=True):
-            layer[rows] = pixels
+    layers = [np.zeros((height, width, 4), np.float32) for _ in order]
+    _for_tiles((height, width), lambda tile: _lift(frame, ownership, tile, effects, precision, background, layers))
     stack = tuple(Layer(names[index], pixels) for index, pixels in zip(order, layers, strict=True))
     return LayerStack(plate.number, background, stack)
 
 
-def _ownership(
-    low: FloatArray,
-    order: NDArray[np.int64],
-    masks: Sequence[FloatArray],
-    size: FloatArray,
-    noise: Noise,
-    encoding: DisplayEncoding,
-    rows: slice,
-    shape: tuple[int, int],
-) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
-    """Alphas (H x W) and premultiplied linear colours (H x W x 3) of a band, back to front, and presence (H x W)."""
-    believed = belief(size[rows], noise)
-    inside = [masks[index][rows] for index in order]
-    small = [upsample_rows(low[index], shape, rows) for index in order]
-    effects = [
-        np.clip(rgba[..., 3], 0, 1) * np.maximum(believed, mask) for rgba, mask in zip(small, inside, strict=True)
-    ]
-    sharp = sharpen_shares([_less_least(effect) for effect in effects])
-    covered = np.maximum.reduce(inside)
-    alphas = [
-        # Inside a mask a second layer may be a shadow falling on that object: it is not weighed against the object.
-        np.maximum(mask, covered * effect + (1 - covered) * own).astype(np.float32)
-        for mask, effect, own in zip(inside, effects, sharp, strict=True)
-    ]
-    colours = [
-        np.maximum(encoding.decode(rgba[..., :3]), 0) * alpha[..., None]
-        for rgba, alpha in zip(small, alphas, strict=True)
-    ]
-    return alphas, colours, presence(alphas)
+def _show(frame: _Frame, tile: Tile, effects: FloatArray, outside: FloatArray) -> None:
+    """Writes a tile of belief in effects outside all masks, and of where that is (both H x W)."""
+    if frame.idle(tile):
+        return
+    wide, inner = _widened(tile, effects.shape)
+    size = difference(frame.plate[wide], frame.clean[wide], frame.encoding)[inner]
+    covered = np.maximum.reduce([mask[tile] for mask in frame.masks])
+    free = covered < OUTSIDE
+    believed = belief(size, frame.noise, None if frame.restless is None else frame.restless[tile])
+    effects[tile] = believed * free
+    outside[tile] = free
 
 
-def presence(alphas: Sequence[FloatArray]) -> FloatArray:
-    """How surely any layer owns what the plate shows, H x W in [0, 1]: coverage with ``GAIN`` times the optical depth.
+def _fit(frame: _Frame, low: FloatArray, effects: FloatArray, outside: FloatArray) -> Ownership:
+    size = low.shape[1:3]
+    return fit_ownership(
+        np.clip(low[..., 3], 0, 1),
+        np.maximum(frame.encoding.decode(np.ascontiguousarray(low[..., :3])), 0),
+        np.stack([shrink(mask, size) for mask in frame.masks]),
+        shrink(effects, size),
+        shrink(outside, size),
+    )
+
+
+def _lift(
+    frame: _Frame,
+    ownership: Ownership,
+    tile: Tile,
+    effects: FloatArray,
+    precision: Precision,
+    background: FloatArray,
+    layers: Sequence[FloatArray],
+) -> None:
+    """Writes a tile of the background (H x W x 3) and of every layer (H x W x 4), which are black before."""
+    if frame.idle(tile):
+        background[tile] = precision.nearest(frame.plate[tile])
+        return
+    alphas, colours = alphas_of(ownership, frame.masks, effects, *tile)
+    plate, clean = (_planes(image[tile]) for image in (frame.plate, frame.clean))
+    solved, raised, premultiplied = solve(plate, clean, alphas, colours, presence(alphas), precision)
+    background[tile] = solved.transpose(1, 2, 0)
+    for layer, alpha, colour in zip(layers, raised, premultiplied, strict=True):
+        layer[(*tile, slice(0, 3))] = colour.transpose(1, 2, 0)
+        layer[(*tile, 3)] = alpha
+
+
+def presence(alphas: FloatArray) -> FloatArray:
+    """How surely any of (K, H, W) alphas owns what the plate shows, H x W in [0, 1]: ``GAIN`` times the optical depth.
 
     The network fades out long before a shadow's tip does. That something is there the plate itself says (the evidence
     in ``alphas``); whose it is the network tells by any alpha above its least. How opaque it is stays a matter of need.
     """
-    depth = np.sum([-np.log1p(-np.minimum(alpha, 0.9999)) for alpha in alphas], axis=0)
-    sure: FloatArray = (-np.expm1(-GAIN * depth)).astype(np.float32)
+    through = np.prod(1 - alphas, axis=0)
+    sure: FloatArray = 1 - through**GAIN
     return sure
 
 
-def _less_least(alpha: FloatArray) -> FloatArray:
-    rest: FloatArray = np.maximum(alpha - np.float32(LEAST_ALPHA), 0)
-    return rest
+def _planes(image: FloatArray) -> FloatArray:
+    """H x W x C as (C, H, W), contiguous."""
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
-def sharpen_shares(alphas: Sequence[FloatArray]) -> list[FloatArray]:
-    """The same coverage, divided more decidedly: a layer with a tenth of an effect is a leak, one with half is not.
-
-    Shares are those of optical depth -log(1 - a), which add up where layers overlap; each is raised to the power
-    ``SHARPNESS`` and the sum restored, so that two crossing shadows of equal strength stay equal. H x W in [0, 1].
-    """
-    depths = [-np.log1p(-np.minimum(alpha, 0.9999)) for alpha in alphas]
-    total = np.sum(depths, axis=0)
-    weights = [(depth / np.maximum(total, 1e-6)) ** SHARPNESS for depth in depths]
-    norm = np.maximum(np.sum(weights, axis=0), 1e-6)
-    return [(-np.expm1(-total * weight / norm)).astype(np.float32) for weight in weights]
+def _widened(tile: Tile, shape: tuple[int, ...]) -> tuple[Tile, Tile]:
+    """A tile with the pixels around it that smoothing needs, as far as the frame goes, and the tile's place in that."""
+    starts = [max(span.start - HALO, 0) for span in tile]
+    stops = [min(span.stop + HALO, size) for span, size in zip(tile, shape, strict=True)]
+    rows, columns = (slice(start, stop) for start, stop in zip(starts, stops, strict=True))
+    down, across = (slice(span.start - start, span.stop - start) for span, start in zip(tile, starts, strict=True))
+    return (rows, columns), (down, across)
 
 
-def upsample_rows(image: FloatArray, shape: tuple[int, int], rows: slice) -> FloatArray:
-    """Rows of a bilinear enlargement of ``image`` (h, w, C) to ``shape``; pixel centres at half-integers."""
-    height, width = shape
-    # Half-integer centres: the output pixel y + 1/2 lies at the same relative height as the input's.
-    y = ((np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) * (image.shape[0] / height) - 0.5)[:, None]
-    x = ((np.arange(width, dtype=np.float32) + 0.5) * (image.shape[1] / width) - 0.5)[None, :]
-    grid_y, grid_x = np.broadcast_arrays(y, x)
-    enlarged = cv2.remap(
-        image,
-        np.ascontiguousarray(grid_x),
-        np.ascontiguousarray(grid_y),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(enlarged, np.float32).reshape(rows.stop - rows.start, width, image.shape[2])
+def _for_tiles(shape: tuple[int, int], work: Callable[[Tile], None]) -> None:
+    """Runs ``work`` on every tile of a frame, in as many threads as there are cores to use."""
+    threads = _threads()
+    if threads == 1:
+        for tile in _tiles(shape):
+            work(tile)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, _tiles(shape)):
+            pass
+
+
+def _tiles(shape: tuple[int, int]) -> Iterator[Tile]:
+    for top in range(0, shape[0], TILE[0]):
+        for left in range(0, shape[1], TILE[1]):
+            yield slice(top, min(top + TILE[0], shape[0])), slice(left, min(left + TILE[1], shape[1]))
+
+
+def _threads() -> int:
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(int(limit), cores)) if limit.isdigit() else cores

@@ -58,7 +58,7 @@ def layer_losses(
     share = 1.0 if window is None else rgba.shape[3] / window
     alpha_l0, alpha_l1 = _alpha_terms(rgba[:, 3], masks, hidden_pixels, mix_samples)
     return LossTerms(
-        recon=_reconstruction_term(composite(rgba, background), frames, masks, hidden_pixels, valid),
+        recon=_reconstruction_term(composite(rgba, background), frames, reconstruction_weight(masks, hidden, valid)),
         alpha_l0=alpha_l0 * share,
         alpha_l1=alpha_l1 * share,
         mask=_mask_term(rgba[:, 3], masks, hidden_pixels) * share,
@@ -83,12 +83,19 @@ def mask_weight_schedule(step: int, total_steps: int, kind: Literal["pretrain", 
     return start * (0.1 if step >= first else 1.0) * (0.1 if step >= second else 1.0)
 
 
-def _reconstruction_term(recon: Tensor, frames: Tensor, masks: Tensor, hidden: Tensor, valid: Tensor | None) -> Tensor:
+def reconstruction_weight(masks: Tensor, hidden: Tensor, valid: Tensor | None = None) -> Tensor:
+    """What each pixel counts in reconstruction (B, 1, D, H, W), for the arguments of :func:`layer_losses`.
+
+    The term is one ratio over the whole batch, divided by this weight's sum: parts of a batch in several processes are
+    to be weighed by it.
+    """
+    overlap = ((masks * 0.5 + 0.5).sum(1, keepdim=True) > 1).to(masks.dtype)
+    weight = hidden.to(masks.dtype)[:, None, :, None, None] * (1 - (1 - OVERLAP_WEIGHT) * overlap)
+    return weight if valid is None else weight * valid
+
+
+def _reconstruction_term(recon: Tensor, frames: Tensor, weight: Tensor) -> Tensor:
     """One ratio over the whole batch; the numerator sums three channels and the weight has one, as published."""
-    overlap = ((masks * 0.5 + 0.5).sum(1, keepdim=True) > 1).to(recon.dtype)
-    weight = hidden * (1 - (1 - OVERLAP_WEIGHT) * overlap)
-    if valid is not None:
-        weight = weight * valid
     # The floor only matters when no pixel counts at all.
     return (weight * (recon - frames).abs()).sum() / weight.sum().clamp_min(1e-6)
 

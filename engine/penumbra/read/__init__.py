@@ -8,6 +8,7 @@ from penumbra.read.encodings import check_color_space, describe_color_configurat
 from penumbra.read.inspection import inspect_footage
 from penumbra.read.masks import MaskReader, open_mask
 from penumbra.read.plates import PlateReader, open_plate
+from penumbra.read.sequences import sequence_pattern
 
 __all__ = [
     "CleanPlateReader",
@@ -19,4 +20,5 @@ __all__ = [
     "open_clean_plate",
     "open_mask",
     "open_plate",
+    "sequence_pattern",
 ]

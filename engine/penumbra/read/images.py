@@ -18,6 +18,9 @@ from penumbra.frames import Region
 
 _INTEGERS = {"uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint": np.uint32}
 _RGBA = ("R", "G", "B", "A")
+_DROP_FRAME, _SECOND_OF_PAIR = 1 << 6, 1 << 15  # of a timecode's first word (SMPTE ST 12-1)
+_TURNED_FORMATS = ("jpeg", "png", "tiff")  # whose files cameras and telephones store on their side
+_ON_ITS_SIDE = (5, 6, 7, 8)
 _HIDDEN_METADATA = ("oiio:", "openexr:", "png:", "tiff:", "dpx:", "jpeg:", "targa:", "smpte:", "ICCProfile")
 
 
@@ -25,7 +28,8 @@ _HIDDEN_METADATA = ("oiio:", "openexr:", "png:", "tiff:", "dpx:", "jpeg:", "targ
 class ImagePart:
     """One part of a file (only OpenEXR and TIFF have several): its windows and its channels as users name them.
 
-    ``formats``: one of ``half``, ``float``, ``uint8``, ``uint16``, ``uint``... for each channel.
+    ``formats``: one of ``half``, ``float``, ``uint8``, ``uint16``, ``uint``... for each channel. ``orientation``: how
+    the stored picture lies, as EXIF numbers it (1: upright); windows and pixels are given upright.
     """
 
     index: int
@@ -33,6 +37,7 @@ class ImagePart:
     display: Region
     channels: tuple[str, ...]
     formats: tuple[str, ...]
+    orientation: int = 1
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,8 @@ class ImageHeader:
     def pixel_aspect(self) -> float:
         """Width of a pixel over its height, 1.0 where the file says nothing sensible."""
         aspect = self.tags.get("PixelAspectRatio", 1.0)
-        return float(aspect) if isinstance(aspect, float | int) and 0.05 < aspect < 20 else 1.0
+        aspect = float(aspect) if isinstance(aspect, float | int) and 0.05 < aspect < 20 else 1.0
+        return 1 / aspect if self.main.orientation in _ON_ITS_SIDE else aspect
 
     @property
     def fps(self) -> Fraction | None:
@@ -75,9 +81,16 @@ class ImageHeader:
 
     @property
     def timecode(self) -> str | None:
-        """SMPTE hh:mm:ss:ff."""
-        text = self.tags.get("timecode_text")
-        return str(text) if text else None
+        """SMPTE hh:mm:ss:ff, ``;`` before the frames where they are counted drop-frame."""
+        text = str(self.tags.get("timecode_text") or "")
+        flags = self.tags.get("smpte:TimeCode")
+        if len(text) != 11 or not isinstance(flags, tuple):
+            return text or None
+        frames = int(text[-2:])
+        if self.fps is not None and round(self.fps) > 30:
+            # Frames are counted in pairs there, the second of each flagged (SMPTE ST 12-1).
+            frames = 2 * frames + bool(int(flags[0]) & _SECOND_OF_PAIR)
+        return f"{text[:8]}{';' if int(flags[0]) & _DROP_FRAME else ':'}{frames:02d}"
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -128,9 +141,12 @@ def read_channels(file: Path, frame: int, part: ImagePart, names: Sequence[str])
     # OpenImageIO pads a truncated JPEG and only mentions it.
     if pixels is None or problem:
         raise _unreadable(file, frame, problem)
-    stored = np.asarray(pixels).reshape(part.data.height, part.data.width, end - first)
+    height, width = part.data.shape[::-1] if part.orientation in _ON_ITS_SIDE else part.data.shape
+    stored = np.asarray(pixels).reshape(height, width, end - first)
     chosen = [index - first for index in indices]
-    return stored if chosen == list(range(end - first)) else np.ascontiguousarray(stored[..., chosen])
+    if chosen != list(range(end - first)) or part.orientation != 1:
+        return np.ascontiguousarray(_upright(stored[..., chosen], part.orientation))
+    return stored
 
 
 def rgb_channels(channels: Sequence[str], what: str) -> tuple[str, ...]:
@@ -195,13 +211,23 @@ def _part(image: Any, index: int, count: int) -> ImagePart:
     if count > 1 and index > 0 and part_name:
         names = tuple(name if name.startswith(part_name + ".") else f"{part_name}.{name}" for name in names)
     formats = tuple(str(f) for f in spec.channelformats) or (str(spec.format),) * len(names)
-    return ImagePart(
-        index,
-        Region(spec.x, spec.y, spec.width, spec.height),
-        Region(spec.full_x, spec.full_y, spec.full_width, spec.full_height),
-        names,
-        formats,
-    )
+    data = Region(spec.x, spec.y, spec.width, spec.height)
+    display = Region(spec.full_x, spec.full_y, spec.full_width, spec.full_height)
+    orientation = int(spec.get_int_attribute("Orientation", 1)) if image.format_name() in _TURNED_FORMATS else 1
+    if orientation not in range(2, 9) or data != display:
+        orientation = 1
+    if orientation in _ON_ITS_SIDE:
+        data = display = Region(data.x, data.y, data.height, data.width)
+    return ImagePart(index, data, display, names, formats, orientation)
+
+
+def _upright(stored: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """A picture (H, W, C) as it shall be seen (EXIF 2.3, tag 274: where row 0 and column 0 lie)."""
+    if orientation in _ON_ITS_SIDE:
+        stored = stored.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        stored = stored[::-1]
+    return stored[:, ::-1] if orientation in (2, 3, 6, 7) else stored
 
 
 def _tags(spec: Any) -> dict[str, Any]:

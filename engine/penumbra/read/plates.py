@@ -12,7 +12,7 @@ from penumbra.color import FloatArray
 from penumbra.errors import MissingFramesError
 from penumbra.frames import BoolArray, Footage, Plate, Region
 from penumbra.job import FrameRange, PlateSettings
-from penumbra.read.clips import Clip, open_clip
+from penumbra.read.clips import Clip, ImageClip, open_clip
 from penumbra.read.encodings import Decoding, find_decoding
 from penumbra.read.images import is_alpha
 from penumbra.read.numbering import FRAMES_ON_DISK, KIND
@@ -140,6 +140,8 @@ def _reader(clip: Clip, settings: PlateSettings, on_disk: dict[str, str]) -> Pla
     )
     if len(names) == 1:
         warnings += (f"The plate has one channel ({names[0]}); it is used for red, green and blue.",)
+    if isinstance(clip, ImageClip) and clip.first.main.orientation != 1:
+        warnings += (f"{settings.path} is stored turned or mirrored; it is read upright, as its header says.",)
     if any(is_alpha(name) for name in clip.channels):
         warnings += ("The plate's alpha is ignored; its RGB is used as it is.",)
     return PlateReader(footage, clip, decoding, warnings)

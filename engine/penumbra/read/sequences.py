@@ -148,6 +148,15 @@ def find_clip(path: str) -> FileClip:
     return FileClip(path, str(pattern), files, pattern.width)
 
 
+def sequence_pattern(path: str) -> str | None:
+    """The files a user's path means, with one ``%04d`` for the frame number; None for a movie or a lone still."""
+    clip = find_clip(path)
+    if clip.movie is not None or clip.still:
+        return None
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    return str(folder / clip.pattern)
+
+
 def compact_ranges(numbers: Iterable[int]) -> str:
     """Frame numbers for a sentence: ``1004, 1010-1012``."""
     return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in number_ranges(numbers))

@@ -11,7 +11,7 @@ import numpy as np
 from penumbra.errors import CameraError
 from penumbra.frames import Footage
 from penumbra.track.camera import CameraTrack
-from penumbra.track.geometry import Matrices, best_reference, corners, mapped, normalised, proxy_to_plate, rebased
+from penumbra.track.geometry import Matrices, Size, best_reference, corners, mapped, normalised, proxy_to_plate, rebased
 
 
 def read_homographies(path: Path, footage: Footage) -> CameraTrack:
@@ -30,19 +30,36 @@ def read_homographies(path: Path, footage: Footage) -> CameraTrack:
 
 
 def write_homographies(track: CameraTrack, path: Path, size: tuple[int, int] | None = None) -> None:
-    """Writes a track as JSON, whole or not at all. ``size``: (height, width) of the plate, so that it can be reused at
-    another size.
+    """Writes a track whole or not at all: as JSON, or, where the name ends in ``.txt``, in Omnimatte's text layout.
+
+    ``size``: (height, width) of the plate, so that it can be reused at another size; the text needs it. The text holds
+    frames by their place, not their number, and keeps neither quality nor warnings.
     """
-    body = track.to_dict()
-    if size is not None:
-        body["size"] = [size[1], size[0]]
+    text = _to_text(track, path, size) if path.suffix.lower() == ".txt" else _to_json(track, size)
     part = path.with_name(path.name + ".part")
     try:
-        part.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+        part.write_text(text, encoding="utf-8")
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise CameraError(f"The camera file {path} cannot be written: {error}.", "Choose another folder.") from error
+
+
+def _to_json(track: CameraTrack, size: Size | None) -> str:
+    body = track.to_dict()
+    if size is not None:
+        body["size"] = [size[1], size[0]]
+    return json.dumps(body, indent=1) + "\n"
+
+
+def _to_text(track: CameraTrack, path: Path, size: Size | None) -> str:
+    """The reference frame's pixels are the world; its bounds hold every frame, as the data sets have it."""
+    if size is None:
+        raise CameraError(f"The camera file {path} needs the plate's size.", "Name a .json file instead.")
+    ring = mapped(track.homographies, corners(size)).reshape(-1, 2) + 0.5
+    (left, top), (right, bottom) = ring.min(0), ring.max(0)
+    rows = [" ".join(repr(float(value)) for value in row) for row in np.linalg.inv(track.homographies).reshape(-1, 9)]
+    return "\n".join([f"size: {size[1]} {size[0]}", f"bounds: {left} {right} {top} {bottom}", *rows]) + "\n"
 
 
 def _from_json(text: str, path: Path, footage: Footage) -> CameraTrack:

@@ -39,18 +39,60 @@ class DiskClip:
     solo: FloatArray | None = None
 
 
-def read_clip(folder: Path) -> DiskClip:
-    """Reads a clip in whichever of the two layouts its folder has.
+@dataclass(frozen=True)
+class ClipFiles:
+    """Where a clip's images lie: N frames, K objects. Nothing is decoded.
 
-    Raises a subclass of :class:`FootageError` that names the file when frames are missing, damaged or of another size.
+    ``frames`` N paths; ``masks`` K times N; ``order`` (N, K) back to front; ``background`` N paths, or none; ``solo`` K
+    times N, or none.
+    """
+
+    folder: Path
+    numbers: tuple[int, ...]
+    frames: tuple[Path, ...]
+    masks: tuple[tuple[Path, ...], ...]
+    order: NDArray[np.int64]
+    background: tuple[Path, ...] = ()
+    estimated: Path | None = None
+    solo: tuple[tuple[Path, ...], ...] = ()
+
+
+def list_clip(folder: Path) -> ClipFiles:
+    """Finds a clip's files in whichever of the two layouts its folder has.
+
+    Raises a subclass of :class:`FootageError` that names the file when frames are missing.
     """
     if any(folder.glob("rgba_*.png")):
-        return _read_kubric(folder)
+        return _list_kubric(folder)
     if (folder / "rgb").is_dir():
-        return _read_omnimatte(folder)
+        return _list_omnimatte(folder)
     raise FootageNotFoundError(
         f"{folder} holds no clip: neither rgba_00000.png and on nor a folder rgb.",
         "Give a folder in the Kubric or the Omnimatte layout.",
+    )
+
+
+def read_clip(folder: Path) -> DiskClip:
+    """Reads a whole clip of either layout.
+
+    Raises a subclass of :class:`FootageError` that names the file when frames are missing, damaged or of another size.
+    """
+    files = list_clip(folder)
+    masks = [_stack([read_grey(path) for path in each], folder) for each in files.masks]
+    # A still background is read once and repeated.
+    behind = {path: read_colour(path) for path in files.background}
+    solo = [[read_colour(path) for path in frame] for frame in zip(*files.solo, strict=True)]
+    return _checked(
+        DiskClip(
+            name=folder.name,
+            numbers=files.numbers,
+            frames=_stack([read_colour(path) for path in files.frames], folder),
+            masks=np.stack(masks, 1),
+            order=files.order,
+            background=_stack([behind[path] for path in files.background], folder) if behind else None,
+            estimated=None if files.estimated is None else read_colour(files.estimated),
+            solo=np.stack([_stack(row, folder) for row in solo]) if solo else None,
+        )
     )
 
 
@@ -63,57 +105,46 @@ def find_clips(folder: Path) -> tuple[Path, ...]:
     return clips
 
 
-def _read_kubric(folder: Path) -> DiskClip:
+def _list_kubric(folder: Path) -> ClipFiles:
     numbers = _numbers(folder, "rgba")
-    frames = _stack([_colour(folder / f"rgba_{n:05d}.png") for n in numbers], folder)
     count = len({path.name.split("_")[0] for path in folder.glob(f"mask*_{numbers[0]:05d}.png")})
     if count == 0:
         raise FootageNotFoundError(f"{folder} holds no mask0_{numbers[0]:05d}.png.", "Add a mask for every object.")
-    masks = np.stack(
-        [_stack([_grey(folder / f"mask{k}_{n:05d}.png") for n in numbers], folder) for k in range(count)], 1
-    )
-    solo = None
-    if (folder / "solo").is_dir():
-        each = [[_colour(folder / "solo" / f"obj{k}_{n:05d}.png") for k in range(count)] for n in numbers]
-        solo = np.stack([_stack(row, folder) for row in each])
-    return _checked(
-        DiskClip(
-            name=folder.name,
-            numbers=numbers,
-            frames=frames,
-            masks=masks,
-            order=_order(folder, len(numbers), count),
-            background=_background(folder, numbers),
-            estimated=_colour(folder / "bg_est.png") if (folder / "bg_est.png").exists() else None,
-            solo=solo,
-        )
+    solo = (folder / "solo").is_dir()
+    return ClipFiles(
+        folder=folder,
+        numbers=numbers,
+        frames=tuple(folder / f"rgba_{n:05d}.png" for n in numbers),
+        masks=tuple(tuple(_present(folder / f"mask{k}_{n:05d}.png") for n in numbers) for k in range(count)),
+        order=_order(folder, len(numbers), count),
+        background=_background(folder, numbers),
+        estimated=folder / "bg_est.png" if (folder / "bg_est.png").exists() else None,
+        solo=tuple(tuple(folder / "solo" / f"obj{k}_{n:05d}.png" for n in numbers) for k in range(count * solo)),
     )
 
 
-def _read_omnimatte(folder: Path) -> DiskClip:
-    paths = sorted((folder / "rgb").glob("*.png"))
+def _list_omnimatte(folder: Path) -> ClipFiles:
+    paths = tuple(sorted((folder / "rgb").glob("*.png")))
     if not paths:
         raise FootageNotFoundError(f"{folder / 'rgb'} holds no PNG.", "Put the frames there.")
     objects = sorted(path for path in (folder / "mask").glob("*") if path.is_dir())
     if not objects:
         raise FootageNotFoundError(f"{folder} holds no mask/01.", "Add a folder of masks for every object.")
-    masks = []
-    for each in objects:
-        missing = [path.name for path in paths if not (each / path.name).exists()]
-        if missing:
-            raise MissingFramesError(f"{each} lacks {missing[0]}.", "Add a mask for every frame.")
-        masks.append(_stack([_grey(each / path.name) for path in paths], folder))
     digits = [re.sub(r"\D", "", path.stem) for path in paths]
-    return _checked(
-        DiskClip(
-            name=folder.name,
-            numbers=tuple(int(text) if text else i for i, text in enumerate(digits)),
-            frames=_stack([_colour(path) for path in paths], folder),
-            masks=np.stack(masks, 1),
-            order=_order(folder, len(paths), len(objects)),
-            estimated=_colour(folder / "bg_est.png") if (folder / "bg_est.png").exists() else None,
-        )
+    return ClipFiles(
+        folder=folder,
+        numbers=tuple(int(text) if text else i for i, text in enumerate(digits)),
+        frames=paths,
+        masks=tuple(tuple(_present(each / path.name) for path in paths) for each in objects),
+        order=_order(folder, len(paths), len(objects)),
+        estimated=folder / "bg_est.png" if (folder / "bg_est.png").exists() else None,
     )
+
+
+def _present(path: Path) -> Path:
+    if not path.exists():
+        raise MissingFramesError(f"{path} is missing.", "Add a mask for every frame.")
+    return path
 
 
 def _numbers(folder: Path, stem: str) -> tuple[int, ...]:
@@ -124,12 +155,12 @@ def _numbers(folder: Path, stem: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _background(folder: Path, numbers: tuple[int, ...]) -> FloatArray | None:
+def _background(folder: Path, numbers: tuple[int, ...]) -> tuple[Path, ...]:
     if (folder / "bg.png").exists():
-        return np.repeat(_colour(folder / "bg.png")[None], len(numbers), 0)
+        return (folder / "bg.png",) * len(numbers)
     if (folder / f"bg_{numbers[0]:05d}.png").exists():
-        return _stack([_colour(folder / f"bg_{n:05d}.png") for n in numbers], folder)
-    return None
+        return tuple(folder / f"bg_{n:05d}.png" for n in numbers)
+    return ()
 
 
 def _order(folder: Path, frames: int, objects: int) -> NDArray[np.int64]:
@@ -173,11 +204,13 @@ def _stack(images: list[FloatArray], folder: Path) -> FloatArray:
     return np.stack(images)
 
 
-def _colour(path: Path) -> FloatArray:
+def read_colour(path: Path) -> FloatArray:
+    """An image file as (H, W, 3) RGB in [0, 1]; raises a subclass of :class:`FootageError`."""
     return _unit(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)[..., ::-1]
 
 
-def _grey(path: Path) -> FloatArray:
+def read_grey(path: Path) -> FloatArray:
+    """An image file as (H, W) in [0, 1]; raises a subclass of :class:`FootageError`."""
     return _unit(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
 
 

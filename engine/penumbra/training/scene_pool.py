@@ -7,21 +7,43 @@ resumes exactly.
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
 
+import cv2
 import numpy as np
 import torch
 
-from penumbra.training.scenes import KINDS, RenderedClips, SceneSettings, render, sample_scenes
+from penumbra.errors import JobError
+from penumbra.training.scenes import (
+    KINDS,
+    RenderedClips,
+    Scenes,
+    SceneSettings,
+    render,
+    sample_arrays,
+    sample_scenes,
+)
+from penumbra.training.window_batches import WINDOW, packed
 
-WINDOW = 5
+OBJECT_COUNTS = (2, 3, 4)
+_GOLDEN = 0.6180339887498949
+# Groups drawn and rendered beside training before they are due: a GPU must never wait for one.
+_AHEAD = {"cpu": 1, "cuda": 8}
 
 
 @dataclass(frozen=True)
 class PoolSettings:
     """``group`` clips share their scene settings; the pool holds the newest ``groups``; ``steps_per_group`` training
-    steps pass between one group and the next. ``clean`` is the share of groups without grain, drift and so on.
+    steps pass between one group and the next, and ``start`` groups are there before the first.
+
+    ``clean`` is the share of groups without grain, drift and so on; ``pan`` of groups with a turning camera;
+    ``estimated`` of windows with an estimated background. ``objects`` weighs clips of 2, 3 and 4 objects.
+    ``samplers``: processes that draw scenes, which a GPU that renders them needs several of; 0 draws them in the thread
+    that renders.
     """
 
     height: int = 64
@@ -33,68 +55,103 @@ class PoolSettings:
     clean: float = 0.6
     pan: float = 0.1
     estimated: float = 0.25
+    objects: tuple[float, float, float] = (0.6, 0.4, 0.0)
+    samplers: int = 0
 
-
-@dataclass(frozen=True)
-class TrainingBatch:
-    """Windows in [-1, 1] as the network takes them: B samples, K objects back to front, T = 5 frames, D targets.
-
-    ``frames`` (B, 3, T, H, W); ``masks`` (B, K, T, H, W); ``visible`` (B, T); ``targets`` (B, D) int64;
-    ``target_frames``, ``background`` (B, 3, D, H, W); ``target_masks`` (B, K, D, H, W).
-    """
-
-    frames: torch.Tensor
-    masks: torch.Tensor
-    visible: torch.Tensor
-    targets: torch.Tensor
-    target_frames: torch.Tensor
-    target_masks: torch.Tensor
-    background: torch.Tensor
+    def __post_init__(self) -> None:
+        if min(self.group, self.groups, self.steps_per_group, self.start) < 1:
+            raise JobError("A pool's group, groups, steps_per_group and start must be 1 or more.", "Raise them.")
+        if len(self.objects) != len(OBJECT_COUNTS) or min(self.objects) < 0 or sum(self.objects) <= 0:
+            raise JobError(
+                f"A pool's objects {list(self.objects)} do not weigh clips of 2, 3 and 4 objects.",
+                "Give three numbers, such as [0.5, 0.3, 0.2].",
+            )
 
 
 class ScenePool:
-    """Makes the batches of a run; ``batch(step, size)`` is a function of the seed, the step and the size only."""
+    """Windows of rendered scenes on ``device``; ``first``: the training step at which the pool starts from nothing."""
 
-    def __init__(self, settings: PoolSettings, seed: int) -> None:
-        self.settings = settings
-        self.seed = seed
+    def __init__(self, settings: PoolSettings, seed: int, device: str = "cpu", first: int = 0) -> None:
+        self.settings, self.seed, self.device, self.first = settings, seed, device, first
         self._groups: dict[int, Future[RenderedClips]] = {}
         self._renderer = ThreadPoolExecutor(1, thread_name_prefix="scenes")
+        self._samplers: Executor | None = _sampling_processes(settings.samplers) if settings.samplers else None
+        self._stream = torch.cuda.Stream() if device == "cuda" else None  # type: ignore[no-untyped-call] # untyped in torch
 
-    def batch(self, step: int, size: int) -> TrainingBatch:
-        """Draws windows that hold ``size`` objects together; renders whatever groups the step needs first."""
-        random = np.random.default_rng([self.seed, 1, step])
-        newest = max(self.settings.start, 2) + step // self.settings.steps_per_group
-        available = range(max(0, newest - self.settings.groups), newest)
-        objects = 2 if random.random() < 0.6 else 3
-        windows = max(1, size // objects)
-        fitting = [g for g in available if group_scenes(self.settings, self.seed, g).objects == objects]
-        self._keep(available)
-        chosen = random.choice(fitting, windows)
-        rows = [self._clip(int(group), int(random.integers(self.settings.group))) for group in chosen]
-        frames, masks, background, order = (torch.stack(column) for column in zip(*rows, strict=True))
-        clips = RenderedClips(frames, masks, background, order)
-        return make_batch(clips, random, self.settings.estimated)
+    def shares(self, step: int) -> dict[int, float]:
+        """How often a window drawn at ``step`` has so many objects; they add up to 1."""
+        held = {group_scenes(self.settings, self.seed, group).objects for group in self._available(step)}
+        weights = {count: w for count, w in zip(OBJECT_COUNTS, self.settings.objects, strict=True) if count in held}
+        total = sum(weights.values())
+        return {count: weight / total for count, weight in weights.items()}
 
-    def _keep(self, available: range) -> None:
+    def draw(self, random: np.random.Generator, step: int, objects: int, count: int) -> list[tuple[int, int]]:
+        """``count`` windows of so many objects at random: each a group and a place in it."""
+        fitting = [g for g in self._available(step) if group_scenes(self.settings, self.seed, g).objects == objects]
+        groups = random.choice(fitting, count).tolist() if count else []
+        return [(group, int(random.integers(self.settings.group))) for group in groups]
+
+    def prepare(self, step: int) -> None:
+        """Lets go of groups that are out of date at ``step`` and starts rendering those that are missing."""
+        available = self._available(step)
         for stale in [g for g in self._groups if g not in available]:
             del self._groups[stale]
-        # The group that joins next is rendered beside the training steps before it.
-        for group in (*available, available.stop):
+        for group in range(available.start, available.stop + _AHEAD.get(self.device, 1)):
             if group not in self._groups:
-                self._groups[group] = self._renderer.submit(_render_group, self.settings, self.seed, group)
+                self._groups[group] = self._submit(group)
 
-    def _clip(self, group: int, index: int) -> tuple[torch.Tensor, ...]:
+    def window(self, group: int, index: int) -> tuple[torch.Tensor, ...]:
+        """Frames, masks, background (bytes) and order of one window; waits for its group if it must."""
         held = self._groups[group].result()
         return held.frames[index], held.masks[index], held.background[index], held.order[index]
 
+    def close(self) -> None:
+        """Stops rendering; what is under way is finished, what is queued is not begun."""
+        self._renderer.shutdown(wait=True, cancel_futures=True)
+        if self._samplers:
+            self._samplers.shutdown(wait=True, cancel_futures=True)
 
-def _render_group(settings: PoolSettings, seed: int, group: int) -> RenderedClips:
-    scenes = group_scenes(settings, seed, group)
-    drawn = sample_scenes(scenes, seed, settings.group, group * settings.group)
-    return _packed(render(drawn, scenes.height, scenes.width))
+    def _available(self, step: int) -> range:
+        newest = max(self.settings.start, 2) + (step - self.first) // self.settings.steps_per_group
+        return range(max(0, newest - self.settings.groups), newest)
+
+    def _submit(self, group: int) -> Future[RenderedClips]:
+        if self._samplers is None:
+            return self._renderer.submit(self._render, group, None)
+        scenes = group_scenes(self.settings, self.seed, group)
+        count = self.settings.group
+        drawn = self._samplers.submit(sample_arrays, scenes, self.seed, count, group * count)
+        return self._renderer.submit(self._render, group, drawn)
+
+    def _render(self, group: int, drawn: Future[dict[str, np.ndarray]] | None) -> RenderedClips:
+        scenes = group_scenes(self.settings, self.seed, group)
+        if drawn is None:
+            sampled = sample_scenes(scenes, self.seed, self.settings.group, group * self.settings.group)
+        else:
+            sampled = Scenes.from_arrays(drawn.result())
+        if self._stream is None:
+            return packed(render(sampled.to(self.device), scenes.height, scenes.width))
+        training = torch.cuda.default_stream(self._stream.device)
+        with torch.cuda.stream(self._stream):
+            clips = packed(render(sampled.to(self.device), scenes.height, scenes.width))
+            for part in (clips.frames, clips.masks, clips.background, clips.order):
+                # Training reads it on its own stream: its memory must not be used again before that is through.
+                part.record_stream(training)
+        self._stream.synchronize()
+        return clips
 
 
+def _sampling_processes(count: int) -> ProcessPoolExecutor:
+    # Forking a process that holds a CUDA context or threads is not safe.
+    return ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_one_thread)
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+@lru_cache(maxsize=65536)
 def group_scenes(settings: PoolSettings, seed: int, group: int) -> SceneSettings:
     """The scene settings of a group: kinds, versions, object counts and imperfections in turn and at random."""
     random = np.random.default_rng([seed, 2, group])
@@ -104,7 +161,7 @@ def group_scenes(settings: PoolSettings, seed: int, group: int) -> SceneSettings
         height=settings.height,
         width=settings.width,
         frames=WINDOW,
-        objects=2 if group % 5 in (0, 2, 3) else 3,
+        objects=_object_count(settings.objects, group),
         kind=KINDS[group % 3],
         version=int(random.integers(1, 3)),
         # A window of five frames, one to three apart, of a clip of some twenty.
@@ -117,65 +174,7 @@ def group_scenes(settings: PoolSettings, seed: int, group: int) -> SceneSettings
     )
 
 
-def make_batch(clips: RenderedClips, random: np.random.Generator, estimated: float = 0.0) -> TrainingBatch:
-    """Hides frames, sorts objects back to front, mirrors, reverses and recolours clips of T frames at random."""
-    count, frames = clips.frames.shape[:2]
-    hidden = int(random.choice([2, 3], p=[0.7, 0.3]))
-    targets = np.stack([random.permutation(frames)[:hidden] for _ in range(count)])
-    visible = np.ones((count, frames), np.float32)
-    np.put_along_axis(visible, targets, 0, 1)
-    images, masks, background = (_unpacked(part) for part in (clips.frames, clips.masks, clips.background))
-    known = torch.from_numpy(random.random(count) < estimated)[:, None, None, None, None]
-    # A camera that stands still has one clean plate: the median, which knows nothing of a frame's exposure.
-    background = torch.where(known, background.median(1, keepdim=True).values, background)
-    images, background = _recoloured(images, background, random)
-    order = clips.order[..., None, None].expand(-1, -1, -1, *masks.shape[-2:])
-    masks = masks.gather(2, order)
-    images, masks, background = _mirrored((images, masks, background), random)
-    chosen = torch.from_numpy(targets[:, :2]).sort(-1).values
-
-    def at(part: torch.Tensor) -> torch.Tensor:
-        return torch.stack([one[index] for one, index in zip(part, chosen, strict=True)]).transpose(1, 2)
-
-    return TrainingBatch(
-        frames=images.transpose(1, 2),
-        masks=masks.transpose(1, 2),
-        visible=torch.from_numpy(visible),
-        targets=chosen,
-        target_frames=at(images),
-        target_masks=at(masks),
-        background=at(background),
-    )
-
-
-def _packed(clips: RenderedClips) -> RenderedClips:
-    """As bytes, a quarter of the memory; frames and masks are in 8-bit steps already."""
-    frames, masks, background = ((part * 255).round().byte() for part in (clips.frames, clips.masks, clips.background))
-    return RenderedClips(frames, masks, background, clips.order)
-
-
-def _unpacked(values: torch.Tensor) -> torch.Tensor:
-    unit = values.float() / 255 if values.dtype == torch.uint8 else values
-    return unit * 2 - 1
-
-
-def _mirrored(parts: tuple[torch.Tensor, ...], random: np.random.Generator) -> list[torch.Tensor]:
-    flip = torch.from_numpy(random.random(len(parts[0])) < 0.5)[:, None, None, None, None]
-    return [torch.where(flip, part.flip(-1), part) for part in parts]
-
-
-def _recoloured(
-    images: torch.Tensor, background: torch.Tensor, random: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Channels swapped and a change of gamma, the same for a clip's frames and background."""
-    count = len(images)
-    swap = torch.from_numpy(
-        np.stack([random.permutation(3) if random.random() < 0.5 else np.arange(3) for _ in range(count)])
-    )
-    power = torch.from_numpy(np.exp(random.normal(0, 0.2, count)).astype(np.float32))[:, None, None, None, None]
-
-    def changed(part: torch.Tensor) -> torch.Tensor:
-        index = swap[:, None, :, None, None].expand_as(part)
-        return (part.gather(2, index) * 0.5 + 0.5).clamp(0, 1).pow(power) * 2 - 1
-
-    return changed(images), changed(background)
+def _object_count(weights: Sequence[float], group: int) -> int:
+    """Steps of the golden ratio keep any run of groups close to the weights, so that a small pool has every count."""
+    bounds = np.cumsum(weights) / sum(weights)
+    return OBJECT_COUNTS[int(np.searchsorted(bounds, (0.5 + group * _GOLDEN) % 1.0, side="right"))]

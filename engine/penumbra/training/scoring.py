@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from penumbra.compositing import CHANGE_THRESHOLD
 from penumbra.errors import FootageError
 from penumbra.network import LayerNetwork
 from penumbra.training.datasets import DiskClip
-
-THRESHOLD = 63.75  # sum over RGB of squared 8-bit differences, as published
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class EffectScore:
 
 def changed(image: Tensor, background: Tensor) -> Tensor:
     """Where (..., 3, H, W) differs from the background by more than the published threshold: (..., H, W)."""
-    return ((image - background) * 255).square().sum(-3) > THRESHOLD
+    return ((image - background) * 255).square().sum(-3) > CHANGE_THRESHOLD
 
 
 @torch.no_grad()
@@ -83,11 +82,11 @@ def predict_layers(network: LayerNetwork, clip: TruthClip, stride: int = 3, wind
         position = int((index == target).nonzero()[0]) if bool((index == target).any()) else -1
         if position < 0:
             raise ValueError(f"no window of stride {stride} holds frame {target}")
-        visible = torch.ones(1, window)
+        visible = torch.ones(1, window, device=clip.frames.device)
         visible[0, position] = 0
         frames = clip.frames[index].transpose(0, 1)[None] * 2 - 1
         masks = clip.masks[index].transpose(0, 1)[None] * 2 - 1
-        rgba = network(frames, masks, visible, torch.tensor([[position]]))
+        rgba = network(frames, masks, visible, torch.tensor([[position]], device=visible.device))
         layers.append(rgba[0, :, :, 0].transpose(0, 1) * 0.5 + 0.5)
     return torch.stack(layers)
 

@@ -10,13 +10,14 @@ import torch
 
 from penumbra.compositing import over, premultiply
 from penumbra.contract import ModelContract
-from penumbra.errors import DeviceError, Stopped
+from penumbra.errors import Stopped
 from penumbra.events import Event
 from penumbra.frames import WorkingClip
 from penumbra.job import Job
 from penumbra.network import LayerNetwork, NetworkSize, load_weights, save_weights, seeded_network
 from penumbra.reporting import Reporter
 from penumbra.storage import atomic_path
+from penumbra.training.devices import training_device
 from penumbra.training.export import export_graphs
 from penumbra.training.refine import RefineProgress, forget, gather_batch, refine
 
@@ -43,7 +44,7 @@ def tune(clip: WorkingClip, weights: Path | None, job: Job, folder: Path, graphs
             report.progress(progress.step, max(progress.total, progress.step), figures)
             if progress.improved:
                 path = folder / PREVIEW_NAME
-                _draw(clip, current, contract, device, path)
+                _draw(clip, current, contract, device, path, report.preview_frame)
                 report.emit(Event("preview", "refine", progress.step, progress.total, path=str(path)))
 
         result = refine(clip, network, contract, job.refine, job.model.seed, folder, device, tell, report.should_stop)
@@ -57,17 +58,6 @@ def tune(clip: WorkingClip, weights: Path | None, job: Job, folder: Path, graphs
     return steps
 
 
-def training_device(asked: str) -> str:
-    """The torch device for a job's device; raises :class:`DeviceError` when the one asked for is not there."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if asked == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if available[name])
-    wanted = {"tensorrt": "cuda", "coreml": "mps", "directml": "cpu"}.get(asked, asked)
-    if not available[wanted]:
-        raise DeviceError(f"The device {asked!r} cannot be used for refinement here.", "Use --device auto.")
-    return wanted
-
-
 def _start(weights: Path | None, job: Job, clip: WorkingClip) -> tuple[LayerNetwork, ModelContract]:
     if weights is not None:
         network, contract, _ = load_weights(weights)
@@ -78,12 +68,15 @@ def _start(weights: Path | None, job: Job, clip: WorkingClip) -> tuple[LayerNetw
 
 
 @torch.no_grad()
-def _draw(clip: WorkingClip, network: LayerNetwork, contract: ModelContract, device: str, path: Path) -> None:
-    """The middle frame and its layers over a checkerboard, as the network sees them now, beside each other."""
+def _draw(
+    clip: WorkingClip, network: LayerNetwork, contract: ModelContract, device: str, path: Path, frame: int | None
+) -> None:
+    """The frame asked for (None: the middle one) and its layers over a checkerboard, as the network sees them now."""
     count = len(clip.numbers)
     window = min(contract.window, count)
-    start = max(0, min(count // 2 - window // 2, count - window))
-    target = window // 2
+    shown = clip.numbers.index(frame) if frame in clip.numbers else count // 2
+    start = max(0, min(shown - window // 2, count - window))
+    target = shown - start
     batch = gather_batch(clip, start + np.arange(window)[None], np.array([[target]]), device)
     network.eval()
     rgba = network(batch.frames, batch.masks, batch.visible, batch.targets)[0, :, :, 0].float().cpu().numpy()

@@ -1,6 +1,8 @@
 """Write: layers to EXR sequences, read back and verified, with the manifest and the previews beside them."""
 
 from penumbra.storage import sweep_temporaries
+from penumbra.write.clean_sequence import write_clean_frame
+from penumbra.write.composites import write_composites
 from penumbra.write.files import frame_path, prepare_output
 from penumbra.write.frame_writer import FrameWriter
 from penumbra.write.manifest import frame_entry, load_manifest, write_manifest
@@ -18,6 +20,8 @@ __all__ = [
     "prepare_output",
     "sweep_temporaries",
     "verify_frame",
+    "write_clean_frame",
+    "write_composites",
     "write_manifest",
     "write_previews",
 ]

@@ -51,6 +51,7 @@ _FRAME = {
 _PLATE = {
     "path": _STRING,
     "frames": {"type": "string", "pattern": r"^-?\d+--?\d+$"},
+    "padding": _COUNT,
     "size": _PAIR,
     "display_window": _WINDOW,
     "canvas": _WINDOW,
@@ -75,6 +76,8 @@ TOP_LEVEL: dict[str, dict[str, Any]] = {
     "warnings": _STRINGS,
     "weights": _record({"name": _STRING, "sha256": _or_null(_STRING)}, ("name",), more=True),
     "provider": _or_null(_STRING),
+    "provider_line": _or_null(_STRING),
+    "reconstruction_error": _or_null(_NUMBER),
     "working_size": _PAIR,
     "noise": _or_null(_ANY),
     "camera": _record({"mode": _STRING, "locked": _BOOLEAN, "quality": _ANY, "homographies": _ANY}, ("locked",)),

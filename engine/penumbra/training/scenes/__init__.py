@@ -5,9 +5,9 @@
 """
 
 from penumbra.training.scenes.rendering import RenderedClips, render, render_solo
-from penumbra.training.scenes.sampling import Scenes, sample_scenes
+from penumbra.training.scenes.sampling import Scenes, sample_arrays, sample_scenes
 from penumbra.training.scenes.settings import KINDS, EffectKind, SceneSettings
-from penumbra.training.scenes.sheet import write_contact_sheet
+from penumbra.training.scenes.sheet import sheet_row, write_sheet
 
 __all__ = [
     "KINDS",
@@ -17,6 +17,8 @@ __all__ = [
     "Scenes",
     "render",
     "render_solo",
+    "sample_arrays",
     "sample_scenes",
-    "write_contact_sheet",
+    "sheet_row",
+    "write_sheet",
 ]

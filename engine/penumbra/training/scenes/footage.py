@@ -18,7 +18,8 @@ def add_grain(frames: torch.Tensor, strength: torch.Tensor, seeds: torch.Tensor)
 
 
 def _noise(like: torch.Tensor, seed: int) -> torch.Tensor:
-    return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed)).to(like.device)
+    # Drawn where it is used: the same grain on the same kind of device.
+    return torch.randn(like.shape, generator=torch.Generator(like.device).manual_seed(seed), device=like.device)
 
 
 def roughen_masks(masks: torch.Tensor, errors: torch.Tensor) -> torch.Tensor:

@@ -64,13 +64,23 @@ class Scenes:
 
     def to(self, device: torch.device | str) -> Scenes:
         """The same scenes on another device."""
-        return Scenes(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        return Scenes(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[np.generic]]) -> Scenes:
+        """What :func:`sample_arrays` drew, as tensors that share its memory."""
+        return cls(**{name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 def sample_scenes(settings: SceneSettings, seed: int, count: int, first: int = 0) -> Scenes:
     """Scenes ``first`` to ``first + count - 1`` of a seed; a scene does not depend on how many are drawn with it."""
+    return Scenes.from_arrays(sample_arrays(settings, seed, count, first))
+
+
+def sample_arrays(settings: SceneSettings, seed: int, count: int, first: int = 0) -> dict[str, NDArray[np.generic]]:
+    """The fields of :func:`sample_scenes` as arrays, which travel between processes."""
     drawn = [_sample(settings, np.random.default_rng([seed, first + i])) for i in range(count)]
-    return Scenes(**{name: torch.from_numpy(np.stack([one[name] for one in drawn])) for name in drawn[0]})
+    return {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
 
 
 def _sample(settings: SceneSettings, random: np.random.Generator) -> dict[str, NDArray[np.generic]]:

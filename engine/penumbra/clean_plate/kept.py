@@ -1,0 +1,92 @@
+"""Frames of the clip kept on disk while the clean plate is built, so that each is decoded once and not once a tile."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Container
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from penumbra.color import FloatArray
+
+ReadFrame: TypeAlias = Callable[[int], FloatArray]
+SHARE_OF_DISK = 0.4  # of the free space, that kept frames may take
+DISTANCES = (0.03, 0.06, 0.12, 0.25, 0.5)  # from the nearest mask, in frame diagonals: where steps of farness lie
+
+
+class KeptFrames:
+    """Frames by index, whole or by rows, read from the clip the first time and from ``folder`` afterwards.
+
+    Kept as half where that holds every value exactly, as float32 otherwise: what comes back is what was read, to the
+    bit. Frames that are not ``wanted``, and those beyond ``most_bytes`` (None: a share of the free disk), are read from
+    the clip every time. Files are called ``kept_*.part``, for the caller to remove. Not for use from several threads.
+    """
+
+    def __init__(
+        self, read_plate: ReadFrame, read_occupied: ReadFrame, folder: Path, wanted: Container[int],
+        most_bytes: int | None = None,
+    ) -> None:  # fmt: skip
+        self._read_plate, self._read_occupied, self._folder, self._wanted = read_plate, read_occupied, folder, wanted
+        self._room = int(shutil.disk_usage(folder).free * SHARE_OF_DISK) if most_bytes is None else most_bytes
+        self._kinds: dict[int, type[np.floating]] = {}
+        self._free: set[int] = set()
+        self._size = (0, 0)
+
+    def plate(self, index: int, rows: slice | None = None) -> FloatArray:
+        """Rows of a frame (H, W, 3), float32 scene-linear."""
+        kind = self._kinds.get(index)
+        if kind is None:
+            whole = self._read_plate(index)
+            self._keep(index, whole)
+            return whole if rows is None else whole[rows]
+        top, bottom, _ = (rows or slice(None)).indices(self._size[0])
+        line = self._size[1] * 3
+        stored = np.fromfile(
+            self._path(index, "plate"), kind, (bottom - top) * line, offset=top * line * np.dtype(kind).itemsize
+        )
+        return stored.astype(np.float32, copy=False).reshape(bottom - top, self._size[1], 3)
+
+    def free(self, index: int) -> NDArray[np.uint8]:
+        """(H, W), 0 near a mask (soft edges reach a little farther than the coverage a roto artist draws), else 1 to 6,
+        the farther from every mask the more: see ``DISTANCES``.
+        """
+        path = self._path(index, "free")
+        if index in self._free:
+            return np.fromfile(path, np.uint8).reshape(self._size)
+        free = _farness(self._read_occupied(index))
+        self._size = (free.shape[0], free.shape[1])
+        if index in self._wanted:
+            free.tofile(path)
+            self._free.add(index)
+        return free
+
+    def _keep(self, index: int, pixels: FloatArray) -> None:
+        if index not in self._wanted:
+            return
+        kept = _as_stored(pixels)
+        if kept.nbytes > self._room:
+            return
+        kept.tofile(self._path(index, "plate"))
+        self._room -= kept.nbytes
+        self._size, self._kinds[index] = pixels.shape[:2], kept.dtype.type
+
+    def _path(self, index: int, what: str) -> Path:
+        return self._folder / f"kept_{what}_{index:06d}.part"
+
+
+def _as_stored(pixels: FloatArray) -> NDArray[np.floating]:
+    with np.errstate(over="ignore"):
+        half = pixels.astype(np.float16)
+    return half if np.array_equal(half, pixels) else pixels
+
+
+def _farness(coverage: FloatArray) -> NDArray[np.uint8]:
+    reach = 2 + coverage.shape[1] // 960
+    occupied = (coverage > 0).astype(np.uint8)
+    free = 1 - cv2.dilate(occupied, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    distance = cv2.distanceTransform(free, cv2.DIST_L2, 3) / np.hypot(*coverage.shape)
+    return np.asarray(free * (1 + np.digitize(distance, DISTANCES)), np.uint8)

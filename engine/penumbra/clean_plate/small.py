@@ -1,0 +1,50 @@
+"""Frames and mosaics made small, display-encoded, and what a small frame sees of a small mosaic."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from penumbra.clean_plate.mosaic import Matrices, Mosaic
+from penumbra.color import DisplayEncoding, FloatArray
+
+LONGEST = 640  # of a small frame's sides
+
+
+def small_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the small frames of a plate: itself where it is not larger than LONGEST."""
+    factor = max(1.0, max(size) / LONGEST)
+    return max(1, round(size[0] / factor)), max(1, round(size[1] / factor))
+
+
+def small_picture(
+    plate: FloatArray, free: NDArray[np.uint8], encoding: DisplayEncoding
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """A frame (H, W, 3), linear, made small: display-encoded mean (h, w), and where it is free of masks (h, w)."""
+    height, width = small_size(plate.shape[:2])
+    light = cv2.resize(plate.mean(-1), (width, height), interpolation=cv2.INTER_AREA).reshape(height, width)
+    share = cv2.resize((free > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return encoding.encode(np.asarray(light, np.float32)), np.asarray(share).reshape(height, width) > 0.999
+
+
+def small_mosaic(picture: FloatArray, block: tuple[float, float], encoding: DisplayEncoding) -> FloatArray:
+    """A mosaic (rows, columns, 3), linear, perhaps a memory map, made small by ``block``: display-encoded mean."""
+    width, height = max(1, round(picture.shape[1] / block[1])), max(1, round(picture.shape[0] / block[0]))
+    light = cv2.resize(picture.mean(-1), (width, height), interpolation=cv2.INTER_AREA).reshape(height, width)
+    return encoding.encode(np.asarray(light, np.float32))
+
+
+def small_view(
+    small: FloatArray, mosaic: Mosaic, index: int, block: tuple[float, float], shape: tuple[int, ...]
+) -> FloatArray:
+    """What a small frame (h, w) sees of a mosaic's small picture."""
+    exact = (mosaic.height / small.shape[0], mosaic.width / small.shape[1])
+    backward = np.linalg.inv(_enlarge(exact)) @ mosaic.homographies[index] @ _enlarge(block)
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    view = cv2.warpPerspective(small, backward, (shape[1], shape[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(view, np.float32)
+
+
+def _enlarge(block: tuple[float, float]) -> Matrices:
+    return np.array([[block[1], 0, (block[1] - 1) / 2], [0, block[0], (block[0] - 1) / 2], [0, 0, 1]], np.float64)

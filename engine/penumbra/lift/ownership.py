@@ -1,0 +1,154 @@
+"""Whose effect: the network's small layers as coefficients of what is known at the plate's own resolution.
+
+A fast guided filter (He and Sun 2015) of an unusual form. The network's small alpha of layer i is explained, near
+every small pixel, as m_i + k_i b + q_i o_i: its own mask; a share k_i of b, what the plate shows of effects outside all
+masks; a share q_i of o_i, the others' masks, which its effects fall on. m, b and o are known at full resolution, k and
+q are smooth, so that edges come from the plate and the masks and nothing of an object's opacity leaks beyond its mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from penumbra.color import FloatArray
+from penumbra.lift.enlarge import enlarge
+
+# Alpha of a pixel the network gives to nobody: its output is limited to tanh 3.
+LEAST_ALPHA = np.float32((1 - np.tanh(3.0)) / 2)
+# Small pixels over which coefficients are fitted.
+SIGMA = 1.6
+RADIUS = 3
+# Share of the network's own alpha that is ownership even where the fit finds none: a rim that a slightly small mask
+# leaves over belongs to the object beside it, unless any effect's owner claims it.
+BESIDE = 0.1
+# Coverage below which a pixel shows no object, so that a difference to the clean plate there is an effect.
+OUTSIDE = 0.02
+SHARPNESS = 3
+# What is left of a share one small pixel further into an effect that the network gives to nobody, and how far it goes.
+FADING = np.float32(0.6)
+STEPS = 4
+# Mean square of the guide from which a fit is trusted more than the network's own value.
+TRUST = np.float32(0.1)
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """Small coefficient planes (C, h, w): for each layer k, q and linear RGB, objects in their masks' order; then one
+    plane with the share of places around that show an effect, for pixels under a mask's soft edge.
+    """
+
+    planes: FloatArray
+    count: int
+
+    def at(self, shape: tuple[int, int], rows: slice, columns: slice) -> tuple[FloatArray, ...]:
+        """Planes of a tile: k (K, H, W), q (K, H, W), colours (K, 3, H, W), and effects around (H, W)."""
+        large = enlarge(self.planes, shape, rows, columns)
+        each = large[:-1].reshape(self.count, 5, *large.shape[1:])
+        return each[:, 0], each[:, 1], each[:, 2:], large[-1]
+
+
+def fit_ownership(
+    alphas: FloatArray, colours: FloatArray, masks: FloatArray, effects: FloatArray, outside: FloatArray
+) -> Ownership:
+    """The coefficients that explain the network's layers.
+
+    Args:
+        alphas: (K, h, w) the network's, in [0, 1].
+        colours: (K, h, w, 3) the network's, linear, straight, >= 0.
+        masks: (K, h, w) mean coverage of every small pixel.
+        effects: (h, w) mean belief in an effect, counted outside all masks only.
+        outside: (h, w) share of pixels outside all masks.
+    """
+    own = np.clip(alphas - LEAST_ALPHA, 0, 1)
+    beyond = np.maximum(own - masks, 0)
+    share = _fit(beyond, effects, outside**2, beyond)
+    others = np.stack([_others(masks, index) for index in range(len(masks))])
+    left = np.maximum(beyond - share * effects, 0)
+    falling = np.stack(
+        [_fit(left[i : i + 1], others[i], others[i] ** 2, 0 * left[i : i + 1])[0] for i in range(len(masks))]
+    )
+    share = np.maximum(share, np.float32(BESIDE) * own)
+    share = np.stack([_spread(each, effects, outside) for each in share])
+    around = _blur(effects) / (_blur(outside) + np.float32(1e-3))
+    planes = [
+        np.concatenate([share[i][None], falling[i][None], colours[i].transpose(2, 0, 1)]) for i in range(len(own))
+    ]
+    return Ownership(np.concatenate([*planes, around[None]]).astype(np.float32), len(own))
+
+
+def reach_of(alphas: FloatArray) -> FloatArray:
+    """(h, w) the most that any layer can own at and near each small pixel; where it is 0 nothing need be lifted."""
+    most = np.maximum(alphas.max(axis=0) - LEAST_ALPHA, 0).astype(np.float32)
+    return np.asarray(cv2.dilate(most, np.ones((2 * (RADIUS + STEPS) + 1,) * 2, np.uint8)), np.float32)
+
+
+def alphas_of(
+    ownership: Ownership, masks: Sequence[FloatArray], effects: FloatArray, rows: slice, columns: slice
+) -> tuple[FloatArray, FloatArray]:
+    """Alphas (K, H, W) in [0, 1] and premultiplied linear colours (K, 3, H, W) of a tile.
+
+    ``masks``: the plate's, whole. ``effects``: H x W belief outside all masks, whole. Never below the mask's own.
+    """
+    share, falling, colours, around = ownership.at(effects.shape, rows, columns)
+    inside = np.stack([mask[rows, columns] for mask in masks])
+    covered = inside.max(axis=0)
+    # Under a soft edge the object itself makes the difference: what lies beneath shows what its surroundings do.
+    shown = effects[rows, columns] + (1 - covered) * np.minimum(around, 1) * (covered >= OUTSIDE)
+    each = np.clip(share, 0, 1) * shown
+    if len(masks) > 1:
+        each = sharpen_shares(each)
+        each += np.clip(falling, 0, 1) * np.stack([_others(inside, index) for index in range(len(inside))])
+    alphas = 1 - (1 - inside) * (1 - np.minimum(each, 1))
+    np.clip(alphas, inside, 1, out=alphas)
+    return alphas, np.maximum(colours, 0) * alphas[:, None]
+
+
+def sharpen_shares(alphas: FloatArray) -> FloatArray:
+    """The same coverage, divided more decidedly: a layer with a tenth of an effect is a leak, one with half is not.
+
+    (K, ...) in [0, 1]. Shares are those of optical depth -log(1 - a), which add up where layers overlap; each is raised
+    to the power ``SHARPNESS`` and the sum restored, so that two crossing shadows of equal strength stay equal.
+    """
+    depths = -np.log1p(-np.minimum(alphas, np.float32(0.9999)))
+    total = depths.sum(axis=0)
+    weights = depths / np.maximum(total, np.float32(1e-6))
+    weights *= weights * weights
+    weights *= total / np.maximum(weights.sum(axis=0), np.float32(1e-6))
+    sharp: FloatArray = -np.expm1(-weights)
+    return sharp
+
+
+def _others(masks: FloatArray, index: int) -> FloatArray:
+    """The largest coverage of all masks but one's, where its own lets it show."""
+    rest = np.delete(masks, index, axis=0)
+    if not len(rest):
+        return np.zeros_like(masks[index])
+    return np.asarray(rest.max(axis=0) * (1 - masks[index]), np.float32)
+
+
+def _fit(values: FloatArray, guide: FloatArray, weight: FloatArray, prior: FloatArray) -> FloatArray:
+    """(K, h, w) of the locally best factors: values = factor * guide, by weighted least squares without intercept.
+
+    Without one because nothing is owned where the guide shows nothing. Where it hardly shows, grain may be all it is:
+    there the factor is ``prior`` (K, h, w), the value itself, not its ratio to next to nothing.
+    """
+    power = _blur(weight * guide * guide) + TRUST
+    fitted = [(_blur(weight * guide * v) + TRUST * p) / power for v, p in zip(values, prior, strict=True)]
+    return np.asarray(np.clip(np.stack(fitted), 0, 1), np.float32)
+
+
+def _spread(share: FloatArray, effects: FloatArray, outside: FloatArray) -> FloatArray:
+    """(h, w) the share carried on, ever fainter, into effects that nothing parts from those it is sure of."""
+    open_to = np.clip(2 * effects / np.maximum(outside, np.float32(0.25)), 0, 1) * FADING
+    for _ in range(STEPS):
+        share = np.maximum(share, np.asarray(cv2.dilate(share, np.ones((3, 3), np.uint8)), np.float32) * open_to)
+    return np.asarray(share, np.float32)
+
+
+def _blur(image: FloatArray) -> FloatArray:
+    size = 2 * RADIUS + 1
+    return np.asarray(cv2.GaussianBlur(image, (size, size), SIGMA, borderType=cv2.BORDER_REPLICATE), np.float32)

@@ -1,0 +1,118 @@
+"""The batches of a pretraining run, from rendered scenes, from clips on disk, or from both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from penumbra.errors import JobError
+from penumbra.training.clip_pool import ClipPlace, ClipPool, ClipSettings
+from penumbra.training.scene_pool import PoolSettings, ScenePool, group_scenes
+from penumbra.training.scenes import RenderedClips
+from penumbra.training.window_batches import Hiding, TrainingBatch, WindowChanges, draw_changes, make_batch
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where the windows of a step come from, and what is done to them."""
+
+    windows: list[tuple[int, int] | ClipPlace]
+    estimated: NDArray[np.bool_]
+    changes: WindowChanges
+
+
+class BatchSource:
+    """Makes batches; ``batch(step, size)`` is a function of settings, seed, step and size only.
+
+    ``first`` is the step at which the pool of scenes starts from nothing. Raises a subclass of :class:`FootageError`
+    for clips that cannot be used.
+    """
+
+    def __init__(
+        self,
+        scenes: PoolSettings,
+        seed: int,
+        device: str = "cpu",
+        clips: ClipSettings | None = None,
+        hiding: Hiding = "random",
+        first: int = 0,
+    ) -> None:
+        self.scenes, self.seed, self.device, self.hiding = scenes, seed, device, hiding
+        self.share = clips.share if clips else 0.0
+        self._clips = ClipPool(clips, scenes.height, scenes.width) if clips else None
+        self._pool = ScenePool(scenes, seed, device, first) if self.share < 1 else None
+
+    def batch(self, step: int, size: int, part: int = 0, parts: int = 1) -> TrainingBatch:
+        """Windows that hold ``size`` objects together, or those of one of ``parts`` processes, on the device.
+
+        Raises :class:`JobError` when there are fewer windows than processes.
+        """
+        plan = self._plan(step, size)
+        if len(plan.windows) < parts:
+            raise JobError(f"A batch of {size} objects does not reach {parts} processes.", "Raise the batch.")
+        if self._pool:
+            self._pool.prepare(step)
+        rows = slice(part, None, parts)
+        chosen = [
+            self._window(place, bool(estimated))
+            for place, estimated in zip(plan.windows[rows], plan.estimated[rows], strict=True)
+        ]
+        if self._clips:
+            following = self._plan(step + 1, size).windows[rows]
+            self._clips.prepare([place for place in following if isinstance(place, ClipPlace)])
+        restless = np.array([self._restless(place) for place in plan.windows[rows]])
+        stacked = [torch.stack(column) for column in zip(*chosen, strict=True)]
+        return make_batch(RenderedClips(*stacked), plan.changes.of(rows), restless)
+
+    def close(self) -> None:
+        """Stops rendering and decoding."""
+        if self._pool:
+            self._pool.close()
+        if self._clips:
+            self._clips.close()
+
+    def _plan(self, step: int, size: int) -> _Plan:
+        random = np.random.default_rng([self.seed, 1, step])
+        chances = self._chances(step)
+        counts = sorted({count for _, count in chances})
+        weight = {count: sum(w for (_, other), w in chances.items() if other == count) for count in counts}
+        objects = int(random.choice(counts, p=[weight[count] for count in counts]))
+        total = max(1, size // objects)
+        from_disk = int((random.random(total) < chances.get(("clips", objects), 0.0) / weight[objects]).sum())
+        windows: list[tuple[int, int] | ClipPlace] = []
+        if self._clips:
+            windows += self._clips.draw(random, objects, from_disk)
+        if self._pool:
+            windows += self._pool.draw(random, step, objects, total - from_disk)
+        random.shuffle(windows)
+        return _Plan(windows, random.random(total) < self.scenes.estimated, draw_changes(random, total, self.hiding))
+
+    def _chances(self, step: int) -> dict[tuple[str, int], float]:
+        """How likely a window comes from where and has so many objects; all windows of a batch have as many."""
+        chances: dict[tuple[str, int], float] = {}
+        if self._clips:
+            chances |= {("clips", count): self.share * w for count, w in self._clips.shares().items()}
+        if self._pool:
+            chances |= {("scenes", count): (1 - self.share) * w for count, w in self._pool.shares(step).items()}
+        return chances
+
+    def _restless(self, place: tuple[int, int] | ClipPlace) -> bool:
+        if isinstance(place, ClipPlace):
+            assert self._clips is not None
+            # Footage, of which nobody knows the background: water and leaves may move in it.
+            return not self._clips.clips[place.clip].background
+        return group_scenes(self.scenes, self.seed, place[0]).patch
+
+    def _window(self, place: tuple[int, int] | ClipPlace, estimated: bool) -> tuple[torch.Tensor, ...]:
+        if isinstance(place, ClipPlace):
+            assert self._clips is not None
+            return tuple(part.to(self.device, non_blocking=True) for part in self._clips.window(place))
+        assert self._pool is not None
+        frames, masks, background, order = self._pool.window(*place)
+        if estimated:
+            # A camera that stands still has one clean plate: the median, which knows nothing of a frame's exposure.
+            background = background.median(0, keepdim=True).values.expand_as(background)
+        return frames, masks, background, order

@@ -1,0 +1,145 @@
+"""What a pretraining run is asked to do, as JSON beside its weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar
+
+from penumbra.errors import JobError
+from penumbra.training.clip_pool import ClipSettings
+from penumbra.training.scene_pool import PoolSettings
+from penumbra.training.window_batches import HIDINGS, Hiding
+
+_PRECISIONS = ("bfloat16", "float32")
+_OPTIMISERS = ("adamw", "muon")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the run at one working size: ``share`` of its steps or minutes; ``batch`` and ``learning_rate`` of its
+    own where they are given.
+    """
+
+    height: int
+    width: int
+    share: float = 1.0
+    batch: int | None = None
+    learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_size(self.height, self.width)
+        if self.share <= 0:
+            raise JobError(f"A stage cannot have a share of {self.share}.", "Choose more than 0.")
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """One run. :data:`FREE` may be changed on resuming; everything else is fixed by the first start.
+
+    With ``minutes`` set the learning rate falls with the time spent, which a busy machine needs, and the run ends with
+    them; without, it depends on the step alone and a resumed run equals an uninterrupted one.
+
+    ``batch`` counts objects: half as many windows where each holds two. ``warm_up`` steps of rising and then a cosine
+    of falling learning rate; ``clip_norm`` bounds the gradient's norm, None leaves it; ``ema`` is the decay of the
+    running mean of the weights; ``optimiser`` adamw or muon; ``precision`` bfloat16 or float32 for the network's
+    arithmetic. ``hiding``: see :func:`draw_changes`. Pixels of effects outside the masks count ``effect_weight`` more
+    than once in reconstruction, unless the background may move by itself.
+
+    ``start``: a .safetensors file to go on from, with a fresh optimiser and without the early phase in which the mask
+    term rules; None for random weights. ``stages``: the working sizes one after the other; none means the pool's
+    throughout. ``clips``: clips on disk, beside rendered scenes or instead of them.
+
+    ``device`` as a job names it. ``compile``: the network's parts go through torch.compile; ``channels_last``: in that
+    layout. ``board``: TensorBoard's files are written.
+    """
+
+    seed: int = 1
+    steps: int = 4000
+    minutes: float | None = None
+    batch: int = 30
+    learning_rate: float = 1e-3
+    final_rate: float = 0.02
+    warm_up: int = 200
+    weight_decay: float = 1e-4
+    clip_norm: float | None = 1.0
+    ema: float = 0.998
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    precision: str = "bfloat16"
+    hiding: Hiding = "random"
+    effect_weight: float = 0.0
+    start: str | None = None
+    checkpoint_minutes: float = 5.0
+    evaluate_every: int = 250
+    log_every: int = 20
+    device: str = "cpu"
+    compile: bool = False
+    channels_last: bool = False
+    board: bool = True
+    pool: PoolSettings = field(default_factory=PoolSettings)
+    stages: tuple[Stage, ...] = ()
+    clips: ClipSettings | None = None
+
+    def __post_init__(self) -> None:
+        _check_size(self.pool.height, self.pool.width)
+        for name, known in (("precision", _PRECISIONS), ("optimiser", _OPTIMISERS), ("hiding", HIDINGS)):
+            if getattr(self, name) not in known:
+                raise JobError(f"The {name} {getattr(self, name)!r} is not known.", f"Use {' or '.join(known)}.")
+        for name in ("steps", "batch", "log_every"):
+            if getattr(self, name) < 1:
+                raise JobError(f"Pretraining cannot have {name} {getattr(self, name)}.", "Choose 1 or more.")
+
+    @property
+    def all_stages(self) -> tuple[Stage, ...]:
+        """The stages, of which there is at least one."""
+        return self.stages or (Stage(self.pool.height, self.pool.width),)
+
+    def to_json(self) -> str:
+        """What :func:`settings_from_json` reads."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+
+# What may differ from a run's first start: how long, on what, and what is told meanwhile.
+FREE = ("steps", "minutes", "device", "compile", "channels_last", "board", "checkpoint_minutes", "log_every")
+
+
+def settings_from_json(text: str) -> PretrainSettings:
+    """Settings as :meth:`PretrainSettings.to_json` writes them; what is left out is as by default.
+
+    Raises :class:`JobError` naming an unknown key or an impossible value.
+    """
+    try:
+        data: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise JobError(
+            f"The pretraining settings are not valid JSON: {error}.", "Mend the file at that place."
+        ) from error
+    if not isinstance(data, dict):
+        raise JobError("The pretraining settings are no JSON object.", 'Write {"steps": 1000} and the like.')
+    parts: dict[str, Any] = {}
+    if "pool" in data:
+        parts["pool"] = _built(PoolSettings, data.pop("pool"))
+    if data.get("clips") is not None:
+        parts["clips"] = _built(ClipSettings, data.pop("clips"))
+    if "stages" in data:
+        parts["stages"] = tuple(_built(Stage, stage) for stage in data.pop("stages"))
+    return _built(PretrainSettings, {**data, **parts})
+
+
+def _built(kind: type[_T], data: Any) -> _T:
+    """A settings object from JSON's types; lists become tuples."""
+    if not isinstance(data, dict):
+        raise JobError(f"The pretraining settings have {data!r} where an object belongs.", "Write it in braces.")
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type] # every kind is a dataclass
+    if unknown := set(data) - known:
+        raise JobError(f"The pretraining settings have an unknown key {min(unknown)!r}.", "Remove it.")
+    try:
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+    except TypeError as error:
+        raise JobError(f"The pretraining settings do not fit: {error}.", "Mend that value.") from error
+
+
+def _check_size(height: int, width: int) -> None:
+    if min(height, width) < 16 or height % 16 or width % 16:
+        raise JobError(f"The working size {height}x{width} is impossible.", "Choose multiples of 16.")

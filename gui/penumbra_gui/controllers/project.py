@@ -1,0 +1,327 @@
+"""What goes in: clips, masks, jobs and finished folders, checked by the engine as soon as they are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from penumbra.errors import PenumbraError
+from penumbra.job import (
+    CameraSettings,
+    CleanPlateSettings,
+    FrameRange,
+    PlateSettings,
+    RefineSettings,
+    load_job,
+)
+from penumbra_gui.models.checks import MaskFacts, Sentence, Verdict
+from penumbra_gui.models.drops import sort_dropped
+from penumbra_gui.models.outputs import FinishedOutput, finished_frames, has_begun, is_output, open_output
+from penumbra_gui.models.project import Project, object_color, usual_folder
+from penumbra_gui.models.service import FootageService
+from penumbra_gui.models.session import Session
+from penumbra_gui.models.workers import Loop, Workers
+from penumbra_gui.views.dialogs import Dialogs
+from penumbra_gui.views.job_form import JobFormView
+from penumbra_gui.views.masks import MaskRow, MasksView
+from penumbra_gui.views.parts import MessageBar
+
+# Typing a number or dropping ten masks is one check.
+_PAUSE_MILLISECONDS = 60
+
+
+class ProjectController:
+    """Owns the session's project. ``remember``: told the path of everything opened."""
+
+    def __init__(
+        self,
+        session: Session,
+        service: FootageService,
+        loop: Loop,
+        workers: Workers,
+        form: JobFormView,
+        masks: MasksView,
+        messages: MessageBar,
+        dialogs: Dialogs,
+        remember: Callable[[str], None],
+    ) -> None:
+        self._session, self._service, self._loop, self._workers = session, service, loop, workers
+        self._form, self._masks, self._messages, self._dialogs = form, masks, messages, dialogs
+        self._remember = remember
+        self._checks = 0
+        self._connect()
+        self._show()
+
+    def _connect(self) -> None:
+        form, masks = self._form, self._masks
+        form.plate_asked.connect(self.ask_plate)
+        form.frames_chosen.connect(self._choose_frames)
+        form.all_frames.connect(lambda: self._change_plate(frames=None))
+        form.color_space_chosen.connect(lambda name: self._change_plate(color_space=name))
+        form.preview_quality.connect(lambda: self._change(refine=RefineSettings()))
+        form.minutes_chosen.connect(self._choose_minutes)
+        form.camera_chosen.connect(lambda mode: self._change(camera=CameraSettings(mode)))
+        form.clean_plate_asked.connect(self._ask_clean_plate)
+        form.clean_plate_dropped.connect(lambda: self._change(clean_plate=None))
+        form.folder_asked.connect(self._ask_folder)
+        form.folder_typed.connect(self._choose_folder)
+        form.precision_chosen.connect(lambda name: self._change(precision=name))
+        form.compression_chosen.connect(lambda name: self._change(compression=name))
+        form.previews_chosen.connect(lambda on: self._change(previews=on))
+        masks.add_asked.connect(self.ask_masks)
+        masks.renamed.connect(lambda index, name: self._change_mask(index, name=name))
+        masks.channel_chosen.connect(lambda index, channel: self._change_mask(index, channel=channel))
+        masks.inverted.connect(lambda index, on: self._change_mask(index, invert=on))
+        masks.removed.connect(lambda index: self._set(self._session.project.without_mask(index)))
+        masks.reordered.connect(lambda names: self._set(self._session.project.with_order(names)))
+        masks.dropped.connect(self._drop_masks)
+
+    def open_paths(self, paths: list[str]) -> None:
+        """Whatever was dropped, chosen or named on the command line."""
+        dropped = sort_dropped(paths, self._session.project.plate is not None)
+        if dropped.output:
+            self.open_output(dropped.output)
+        elif dropped.job:
+            self.open_job(dropped.job)
+        else:
+            if dropped.plate:
+                self.open_plate(dropped.plate)
+            for path in dropped.masks:
+                self._set(self._session.project.with_mask(path))
+
+    def open_plate(self, path: str) -> None:
+        """Another clip; masks and settings of the last one go with it."""
+        before = self._session.project
+        kept = Project(refine=before.refine, precision=before.precision, compression=before.compression)
+        self._session.output, self._session.finished = None, frozenset()
+        self._set(replace(kept, plate=PlateSettings(path), folder=usual_folder(path)))
+        self._remember(path)
+
+    def open_job(self, path: str) -> None:
+        """A job file."""
+        try:
+            job = load_job(Path(path))
+        except PenumbraError as error:
+            self._tell_error(error)
+            return
+        self.take_project(Project.of_job(job))
+        self._remember(path)
+
+    def open_output(self, path: str) -> None:
+        """A finished output folder."""
+        try:
+            output = open_output(Path(path))
+        except PenumbraError as error:
+            self._tell_error(error)
+            return
+        self.take_project(Project.of_job(output.job), output)
+        self._remember(path)
+
+    def ask_plate(self) -> None:
+        """Through a file chooser."""
+        paths = self._dialogs.open_files("Open a clip", several=False)
+        if paths:
+            self.open_plate(paths[0])
+
+    def ask_masks(self) -> None:
+        """Through a file chooser."""
+        self._drop_masks(self._dialogs.open_files("Add masks", several=True))
+
+    def check(self) -> None:
+        """Asks the engine about the footage as it is chosen now."""
+        self._checks += 1
+        number = self._checks
+        self._loop.later(_PAUSE_MILLISECONDS, lambda: self._check_if_last(number))
+
+    def _check_if_last(self, number: int) -> None:
+        project = self._session.project
+        if number != self._checks or project.plate is None:
+            return
+        data = _parts(project)
+        answer = self._service.ask("check", **data)
+        answer.add_done_callback(lambda future: self._loop.post(lambda: self._take_answer(number, future)))
+
+    def _take_answer(self, number: int, future: Future[Any]) -> None:
+        if number != self._checks:
+            return
+        try:
+            verdict = Verdict.of_answer(future.result())
+        except PenumbraError as error:
+            verdict = Verdict(None, (), (Sentence("error", error.sentence, error.fix, error.code),))
+        self._session.verdict = verdict
+        self._session.edition += 1
+        self._find_finished()
+        self._show()
+        self._tell_verdict(verdict)
+        self._session.tell()
+
+    def _tell_verdict(self, verdict: Verdict) -> None:
+        said = sorted((*verdict.sentences, *verdict.clean_plate), key=lambda sentence: sentence.severity != "error")
+        if said:
+            details = "\n".join(str(sentence) for sentence in said[1:])
+            self._messages.show_message(said[0].severity, said[0].text, said[0].fix, details)
+        else:
+            self._messages.hide()
+
+    def use_service(self, service: FootageService) -> None:
+        """Another engine reads footage from now on."""
+        self._service = service
+        self.check()
+
+    def take_project(self, project: Project, output: FinishedOutput | None = None) -> None:
+        """Another project in place of the open one."""
+        self._session.output = output
+        self._session.finished = frozenset()
+        self._session.verdict = None
+        self._set(project)
+
+    def _find_finished(self) -> None:
+        """Looks on a thread: folders may lie on a slow server."""
+        project, known = self._session.project, self._session.output
+        if project.folder and project.plate is not None:
+            self._workers.run(lambda: _look_for_layers(project, known), self._take_finished, lambda _error: None)
+
+    def _take_finished(self, found: tuple[str, FinishedOutput | None, frozenset[int]]) -> None:
+        folder, output, frames = found
+        if folder == self._session.project.folder:
+            self._session.output, self._session.finished = output, frames
+            self._session.tell()
+
+    def _set(self, project: Project) -> None:
+        before, self._session.project = self._session.project, project
+        self._show()
+        if _parts(before) != _parts(project):
+            self.check()
+        self._session.tell()
+
+    def _change(self, **changes: Any) -> None:
+        self._set(replace(self._session.project, **changes))
+
+    def _change_plate(self, **changes: Any) -> None:
+        plate = self._session.project.plate
+        if plate is not None:
+            self._change(plate=replace(plate, **changes))
+
+    def _change_mask(self, index: int, **changes: Any) -> None:
+        try:
+            self._set(self._session.project.with_changed_mask(index, **changes))
+        except PenumbraError as error:
+            self._tell_error(error)
+            self._show()
+
+    def _choose_frames(self, first: int, last: int) -> None:
+        span = None if self._session.verdict is None else self._session.verdict.span
+        whole = span is not None and (first, last) == span
+        try:
+            frames = None if whole else FrameRange.parse(f"{first}-{last}")
+        except PenumbraError as error:
+            self._tell_error(error)
+            self._show()
+            return
+        self._change_plate(frames=frames)
+
+    def _choose_minutes(self, minutes: float) -> None:
+        self._change(refine=RefineSettings(minutes=minutes))
+
+    def _choose_folder(self, folder: str) -> None:
+        if folder != self._session.project.folder:
+            self._session.output, self._session.finished = None, frozenset()
+            self._change(folder=str(Path(folder).expanduser()) if folder else "")
+            self._find_finished()
+
+    def _ask_folder(self) -> None:
+        folder = self._dialogs.open_folder("The output folder", self._session.project.folder)
+        if folder:
+            self._choose_folder(folder)
+
+    def _ask_clean_plate(self) -> None:
+        paths = self._dialogs.open_files("Your own clean plate", several=False)
+        if paths:
+            self._change(clean_plate=CleanPlateSettings(paths[0]))
+
+    def _drop_masks(self, paths: list[str]) -> None:
+        dropped = sort_dropped(paths, has_plate=True)
+        for path in dropped.masks:
+            self._set(self._session.project.with_mask(path))
+
+    def _tell_error(self, error: PenumbraError) -> None:
+        self._messages.show_message("error", error.sentence, error.fix)
+
+    def _show(self) -> None:
+        project, verdict = self._session.project, self._session.verdict
+        facts = str(verdict.plate) if verdict is not None and verdict.plate is not None else ""
+        span = None if verdict is None else verdict.span
+        self._form.show_project(project, facts, span, _folder_note(project.folder))
+        known = {mask.name: mask for mask in verdict.masks} if verdict is not None else {}
+        self._masks.show_rows(
+            tuple(_row(mask, index, known.get(mask.name)) for index, mask in enumerate(project.masks))
+        )
+
+
+def _row(mask: Any, index: int, facts: MaskFacts | None) -> MaskRow:
+    facts = facts or MaskFacts(mask.name)
+    worst = min(facts.sentences, key=lambda sentence: sentence.severity != "error", default=None)
+    note, severity = (str(worst), worst.severity) if worst is not None else ("", "")
+    return MaskRow(
+        mask.name, mask.path, object_color(index), mask.channel, facts.choices(), mask.invert, note, severity
+    )
+
+
+def _parts(project: Project) -> dict[str, Any]:
+    """What a check depends on, as a job file spells it."""
+    if project.plate is None:
+        return {}
+    body = {
+        "path": project.plate.path,
+        "frames": None if project.plate.frames is None else str(project.plate.frames),
+        "color_space": project.plate.color_space,
+        "working_space": project.plate.working_space,
+    }
+    masks = [
+        {"name": m.name, "path": m.path, "channel": m.channel, "invert": m.invert, "offset": m.offset}
+        for m in project.masks
+    ]
+    clean = project.clean_plate
+    return {
+        "plate": body,
+        "masks": masks,
+        "clean_plate": None if clean is None else {"path": clean.path, "color_space": clean.color_space},
+    }
+
+
+def _look_for_layers(
+    project: Project, known: FinishedOutput | None
+) -> tuple[str, FinishedOutput | None, frozenset[int]]:
+    """The project's folder, the finished output in it if it is of this clip, and the frames that are there."""
+    folder = Path(project.folder)
+    output = known
+    if output is None and is_output(folder):
+        try:
+            output = open_output(folder)
+        except PenumbraError:
+            output = None
+    # Another clip's layers are none of this one's.
+    if output is not None and (output.job.plate.path, output.job.names) != (_plate_path(project), project.names):
+        output = None
+    begun = output is not None or has_begun(folder)
+    return project.folder, output, finished_frames(folder, project.names) if begun else frozenset()
+
+
+def _plate_path(project: Project) -> str:
+    return "" if project.plate is None else project.plate.path
+
+
+def _folder_note(folder: str) -> str:
+    if not folder:
+        return ""
+    where = Path(folder)
+    if where.is_file():
+        return f"{folder} is a file, not a folder."
+    if is_output(where):
+        return "Holds a finished result."
+    if has_begun(where):
+        return "Holds a run that can be resumed."
+    return ""

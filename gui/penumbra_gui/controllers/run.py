@@ -1,0 +1,305 @@
+"""The run: started, watched, stopped, resumed, and the next one in the queue after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from penumbra.errors import PenumbraError
+from penumbra.events import Event
+from penumbra_gui.models.checks import Sentence
+from penumbra_gui.models.job_queue import JobQueue, QueuedJob
+from penumbra_gui.models.outputs import finished_frames, has_begun, open_output
+from penumbra_gui.models.run_state import RunState, time_left
+from penumbra_gui.models.runner import Runner
+from penumbra_gui.models.session import Session
+from penumbra_gui.models.workers import Loop, Workers
+from penumbra_gui.views.dialogs import Dialogs
+from penumbra_gui.views.parts import MessageBar
+from penumbra_gui.views.run_panel import QueueRow, RunView, read_strip
+
+MakeRunner = Callable[[Path, bool, Callable[[Event], None], Callable[[int, Sentence | None], None]], Runner]
+_LOOK_MILLISECONDS = 400
+_STATES = {
+    "waiting": "waiting", "running": "running", "stopping": "stopping", "stopped": "stopped", "failed": "failed",
+    "done": "finished",
+}  # fmt: skip
+
+
+class RunController:
+    """One engine at a time. ``on_finished`` is called when a run of the open clip has ended well."""
+
+    def __init__(
+        self,
+        session: Session,
+        queue: JobQueue,
+        make_runner: MakeRunner,
+        loop: Loop,
+        workers: Workers,
+        view: RunView,
+        messages: MessageBar,
+        dialogs: Dialogs,
+        add_log: Callable[[str], None],
+        current_frame: Callable[[], int],
+        on_finished: Callable[[], None],
+    ) -> None:
+        self._session, self._queue, self._make_runner = session, queue, make_runner
+        self._loop, self._workers, self._view, self._messages, self._dialogs = loop, workers, view, messages, dialogs
+        self._add_log, self._current_frame, self._on_finished = add_log, current_frame, on_finished
+        self._current: QueuedJob | None = None
+        self._runner: Runner | None = None
+        self._logged, self._live_frame = 0, 0
+        self._looking = False
+        self._idle = RunState()
+        view.start_asked.connect(self.start)
+        view.stop_asked.connect(self.stop)
+        view.queue_asked.connect(self.enqueue)
+        view.job_removed.connect(self._remove)
+        view.live_frame_asked.connect(self._show_live_frame)
+        messages.acted.connect(self._act)
+        session.listen(self.show)
+        self.show()
+
+    @property
+    def state(self) -> RunState:
+        """The run shown: the one at work, else the last."""
+        return self._idle if self._current is None else self._current.state
+
+    @property
+    def active(self) -> bool:
+        """Whether an engine works."""
+        return self._runner is not None
+
+    def start(self, replace_output: bool = False) -> None:
+        """Starts the open job, or resumes what its folder holds."""
+        if not self.active:
+            entry = self._add(replace_output)
+            if entry is not None:
+                self._begin(entry)
+
+    def enqueue(self) -> None:
+        """The open job, after those that wait."""
+        if self._add(replace_output=False) is not None:
+            self._begin_next()
+        self.show()
+
+    def stop(self) -> None:
+        """Asks the engine to stop; what is finished stays."""
+        if self._runner is not None and self.state.status == "running":
+            self.state.status = "stopping"
+            self._runner.stop()
+            self.show()
+
+    def stop_and_wait(self, seconds: float) -> bool:
+        """For the end of the program: nothing that waits is begun any more."""
+        for entry in list(self._queue.jobs):
+            if entry.state.status == "waiting":
+                self._queue.remove(entry.number)
+        self.stop()
+        done = self._runner is None or self._runner.wait(seconds)
+        self._queue.forget_files()
+        return done
+
+    def _add(self, replace_output: bool) -> QueuedJob | None:
+        try:
+            job = self._session.project.job(replace_output)
+            resume = has_begun(Path(job.output.folder)) and not replace_output
+            taken = [
+                e for e in self._queue.jobs if e.state.status != "done" and e.job.output.folder == job.output.folder
+            ]
+            for entry in taken:
+                self._queue.remove(entry.number)
+            return self._queue.add(job, resume)
+        except PenumbraError as error:
+            self._messages.show_message("error", error.sentence, error.fix)
+        except OSError as error:
+            self._messages.show_message("error", f"The job file cannot be written: {error}.", "Make room on the disk.")
+        return None
+
+    def _begin(self, entry: QueuedJob) -> None:
+        self._messages.hide()
+        self._current = entry
+        entry.state.begin()
+        if self._is_open(entry):
+            self._session.layers_edition += 1
+        number = entry.number
+        runner = self._make_runner(
+            entry.file,
+            entry.resume,
+            lambda event: self._loop.post(lambda: self._take(number, event)),
+            lambda code, error: self._loop.post(lambda: self._end(number, code, error)),
+        )
+        self._runner, self._logged, self._live_frame = runner, 0, 0
+        runner.start()
+        self._loop.later(_LOOK_MILLISECONDS, self._look)
+        self.show()
+
+    def _begin_next(self) -> None:
+        entry = None if self.active else self._queue.next_waiting()
+        if entry is not None:
+            self._begin(entry)
+
+    def _take(self, number: int, event: Event) -> None:
+        entry = self._queue.find(number)
+        if entry is None:
+            return
+        before = entry.state.stage
+        if not entry.state.take(event):
+            self._add_log(f"A line that is no event was left out: {event}")
+        elif event.event == "warning":
+            self._add_log(f"warning: {event.message}")
+        elif event.event == "stage" and before != event.stage:
+            self._add_log(event.message or event.stage)
+        self.show()
+
+    def _end(self, number: int, exit_code: int, error: Sentence | None) -> None:
+        entry = self._queue.find(number)
+        self._pull_log()
+        self._runner = None
+        if entry is None:
+            return
+        if error is not None:
+            entry.state.fail(error)
+        else:
+            entry.state.end(exit_code)
+        entry.resume = True
+        self._add_log(entry.state.message)
+        self._tell_end(entry)
+        if entry.state.status == "done" and self._is_open(entry):
+            self._open_layers(entry)
+        else:
+            self._look_for_frames()
+        self.show()
+        if entry.state.status != "stopped":
+            self._begin_next()
+
+    def _tell_end(self, entry: QueuedJob) -> None:
+        state = entry.state
+        if state.error is not None:
+            self._add_log(f"error: {state.error}")
+            self._messages.show_message(
+                "error", state.error.text, state.error.fix, self._log_tail(), _actions(state.error.code)
+            )
+        elif state.status == "done":
+            warned = f" {len(state.warnings)} warnings." if state.warnings else ""
+            self._messages.show_message(
+                "note", f"Finished: {entry.job.output.folder}.{warned}", "", "\n".join(state.warnings)
+            )
+
+    def _open_layers(self, entry: QueuedJob) -> None:
+        folder = Path(entry.job.output.folder)
+
+        def opened(output: object) -> None:
+            if self._is_open(entry):
+                self._session.output = output  # type: ignore[assignment] # what open_output returned
+                self._session.finished = frozenset(getattr(output, "frames", ()))
+                self._on_finished()
+                self._session.tell()
+
+        self._workers.run(lambda: open_output(folder), opened, lambda error: self._add_log(str(error)))
+
+    def _look(self) -> None:
+        """While a run goes on: new lines for the log, frames that have been finished."""
+        if not self.active:
+            return
+        self._pull_log()
+        if self.state.stage in ("lift", "previews"):
+            self._look_for_frames()
+        self._loop.later(_LOOK_MILLISECONDS, self._look)
+
+    def _look_for_frames(self) -> None:
+        entry = self._current
+        if entry is None or self._looking or not self._is_open(entry):
+            return
+        folder, names = Path(entry.job.output.folder), entry.job.names
+        self._looking = True
+
+        def found(frames: frozenset[int]) -> None:
+            self._looking = False
+            if self._is_open(entry) and frames != self._session.finished:
+                self._session.finished = frames
+                self._session.tell()
+
+        def lost(_error: Exception) -> None:
+            self._looking = False
+
+        self._workers.run(lambda: finished_frames(folder, names), found, lost)
+
+    def _pull_log(self) -> None:
+        if self._runner is not None:
+            text = self._runner.log
+            if len(text) > self._logged:
+                self._add_log(text[self._logged :])
+                self._logged = len(text)
+
+    def _log_tail(self) -> str:
+        text = "" if self._runner is None else self._runner.log
+        return "\n".join(text.splitlines()[-30:]) or "\n".join(self.state.warnings)
+
+    def _is_open(self, entry: QueuedJob) -> bool:
+        return entry.job.output.folder == self._session.project.folder
+
+    def _act(self, name: str) -> None:
+        if name == "replace":
+            folder = self._session.project.folder
+            if self._dialogs.confirm(f"Overwrite the layers in {folder}?", "Overwrite"):
+                self.start(replace_output=True)
+        elif name == "resume":
+            self.start()
+
+    def _remove(self, number: int) -> None:
+        self._queue.remove(number)
+        self.show()
+
+    def _show_live_frame(self) -> None:
+        if self._runner is not None:
+            self._live_frame = self._current_frame()
+            self._runner.show_frame(self._live_frame)
+            self.show()
+
+    def show(self) -> None:
+        """Brings the view up to date."""
+        state, project = self.state, self._session.project
+        hint = ""
+        try:
+            project.job()
+        except PenumbraError as error:
+            hint = str(error)
+        verdict = self._session.verdict
+        usable = not hint and verdict is not None and verdict.usable
+        if not hint and verdict is not None and not verdict.usable:
+            hint = "Something about the footage has to be mended first."
+        begun = bool(project.folder) and self._has_begun(project.folder)
+        self._view.show_possible("Resume" if begun else "Start", usable and not self.active, state.status == "running",
+                                 usable and self.active, "" if self.active else hint)  # fmt: skip
+        self._view.show_progress(state.message, state.done, state.total, time_left(state.eta), state.active)
+        self._show_learning(state)
+        self._view.show_queue(tuple(_queue_row(entry) for entry in self._queue.jobs))
+
+    def _has_begun(self, folder: str) -> bool:
+        entry = self._current
+        return entry is not None and entry.job.output.folder == folder and entry.state.resumable
+
+    def _show_learning(self, state: RunState) -> None:
+        picture = read_strip(state.preview) if state.preview and state.active else None
+        count = 1 + (len(self._current.job.names) if self._current is not None else 0)
+        frame = f"frame {self._live_frame}" if self._live_frame else "the middle frame"
+        self._view.show_learning(state.losses, picture, count, f"Learning: {frame}")
+
+    def waiting_again(self, number: int) -> None:
+        """A stopped or failed job of the queue, once more."""
+        entry = self._queue.find(number)
+        if entry is not None and entry.state.resumable:
+            entry.state = replace(RunState(), losses=entry.state.losses)
+            self._begin_next()
+
+
+def _actions(code: str) -> tuple[tuple[str, str], ...]:
+    if code == "output_of_another_job":
+        return (("replace", "Overwrite..."),)
+    return (("resume", "Resume"),)
+
+
+def _queue_row(entry: QueuedJob) -> QueueRow:
+    return QueueRow(entry.number, entry.title, _STATES[entry.state.status], not entry.state.active)

@@ -1,0 +1,116 @@
+"""What a run has left in its output folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from penumbra.errors import JobError, OutputError
+from penumbra.job import Job, RefineSettings, job_from_dict
+from penumbra_gui.models.project import next_folder
+
+NODE_FILES = {"Nuke": "layers.nk", "Fusion": "layers.setting"}
+_MANIFEST = "manifest.json"
+_MANIFEST_VERSION = 1
+_REFINED = Path(".penumbra") / "refined.safetensors"
+_JOURNAL = Path(".penumbra") / "journal.json"
+
+
+@dataclass(frozen=True)
+class FinishedOutput:
+    """A finished output folder. ``worst``: the largest recomposition error of any frame."""
+
+    folder: Path
+    job: Job
+    frames: tuple[int, ...]
+    order: dict[int, tuple[str, ...]]
+    colors: dict[str, str]
+    worst: float | None
+    warnings: tuple[str, ...]
+
+
+def open_output(folder: Path) -> FinishedOutput:
+    """Reads a folder's manifest; raises :class:`OutputError` or :class:`JobError` for what cannot be understood."""
+    path = folder / _MANIFEST
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} cannot be read: {error}.", "Choose a folder that a run has finished.") from error
+    if not isinstance(data, dict) or data.get("penumbra_manifest") != _MANIFEST_VERSION:
+        raise OutputError(f"{path} is of another version of Penumbra.", "Open it with the version that wrote it.")
+    try:
+        order = {int(number): tuple(names) for number, names in data["order"].items()}
+        colors = {entry["name"]: str(entry.get("color", "")) for entry in data["objects"]}
+        job = job_from_dict(data["job"])
+        worst = data.get("totals", {}).get("recomposition_max")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OutputError(f"{path} is not whole: {error}.", "Run the job again.") from error
+    # A folder that was moved still is this job's output.
+    job = replace(job, output=replace(job.output, folder=str(folder), replace=False))
+    return FinishedOutput(folder, job, tuple(order), order, colors, worst, tuple(data.get("warnings", [])))
+
+
+def is_output(folder: Path) -> bool:
+    """Whether a folder holds a finished run."""
+    return (folder / _MANIFEST).is_file()
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a run has begun in a folder: resuming is worth trying."""
+    return (folder / _JOURNAL).is_file()
+
+
+def finished_frames(folder: Path, names: tuple[str, ...]) -> frozenset[int]:
+    """Frames of which the clean plate and every layer are there."""
+    found = [_frame_numbers(folder / name, name) for name in ("background", *names)]
+    return frozenset.intersection(*found)
+
+
+def nodes_text(folder: Path, host: str) -> str:
+    """What to paste into ``Nuke`` or ``Fusion``; raises :class:`OutputError` where the run wrote none."""
+    path = folder / NODE_FILES[host]
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"There are no {host} nodes at {path}.", "Run the job again with this version.") from error
+
+
+def export_preview(folder: Path, target: Path) -> None:
+    """Copies the preview movie; the target appears whole or not at all. Raises :class:`OutputError`."""
+    source = folder / "preview" / "preview.mp4"
+    if not source.is_file():
+        raise OutputError(f"There is no preview movie at {source}.", "Run the job again with previews on.")
+    temporary = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}.", "Choose another place.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def refine_more(job: Job, refine: RefineSettings) -> Job:
+    """The job that goes on learning from where ``job`` ended, into the next folder: what is done stays as it is.
+
+    Raises :class:`JobError` where ``refine`` is off.
+    """
+    if refine.off:
+        raise JobError("More refinement needs minutes or steps.", "Choose how long under Quality.")
+    learnt = Path(job.output.folder) / _REFINED
+    model = replace(job.model, weights=str(learnt)) if learnt.is_file() else job.model
+    output = replace(job.output, folder=next_folder(job.output.folder), replace=False)
+    return replace(job, refine=refine, model=model, output=output)
+
+
+def _frame_numbers(folder: Path, name: str) -> frozenset[int]:
+    pattern = re.compile(re.escape(name) + r"\.(-?\d+)\.exr\Z")
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:
+        return frozenset()
+    return frozenset(int(match.group(1)) for text in names if (match := pattern.match(text)))

@@ -1,0 +1,265 @@
+"""The window: three columns, menus, the log drawer and the status line."""
+
+from __future__ import annotations
+
+import base64
+
+from PySide6.QtCore import QByteArray, QSize, Qt, Signal
+from PySide6.QtGui import QAction, QCloseEvent, QKeySequence
+from PySide6.QtWidgets import (
+    QGridLayout,
+    QLabel,
+    QMainWindow,
+    QMenu,
+    QPlainTextEdit,
+    QScrollArea,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from penumbra_gui.models.preferences import Preferences
+from penumbra_gui.models.shortcuts import SHORTCUTS, keys_of
+from penumbra_gui.views.job_form import JobFormView
+from penumbra_gui.views.layers import LayersView
+from penumbra_gui.views.masks import MasksView
+from penumbra_gui.views.parts import ElidedLabel, MessageBar, faint, section
+from penumbra_gui.views.run_panel import RunView
+from penumbra_gui.views.timeline import TimelineView
+from penumbra_gui.views.view_bar import ViewBar
+from penumbra_gui.views.viewer import ViewerView
+from penumbra_gui.views.welcome import WelcomeView
+
+_MOST_LOG_LINES = 5000
+_FIRST_KEYS = ("play_pause", "step_on", "fit", "swap", "wipe", "difference", "outlines", "shortcuts")
+
+
+class MainWindow(QMainWindow):
+    """``action`` carries the name of what a menu or key asks for; ``close_asked`` comes in place of closing."""
+
+    action = Signal(str)
+    recent_asked = Signal(str)
+    close_asked = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWindowTitle("Penumbra")
+        self.setAcceptDrops(False)
+        self.form, self.masks, self.layers = JobFormView(), MasksView(), LayersView()
+        self.viewer, self.bar, self.timeline, self.run = ViewerView(), ViewBar(), TimelineView(), RunView()
+        self.welcome, self.messages, self.log = WelcomeView(), MessageBar(), QPlainTextEdit()
+        self._closing = False
+        self._actions: dict[str, QAction] = {}
+        self._centre = self._make_centre()
+        self._columns = QSplitter(Qt.Orientation.Horizontal)
+        self._columns.addWidget(self._scrolled(self._left(), 300))
+        self._columns.addWidget(self._centre)
+        self._columns.addWidget(self._scrolled(self._right(), 290))
+        self._columns.setStretchFactor(1, 1)
+        self._columns.setSizes([316, 660, 304])
+        self._columns.setChildrenCollapsible(False)
+        self._rows = QSplitter(Qt.Orientation.Vertical)
+        self._rows.addWidget(self._columns)
+        self._rows.addWidget(self._make_log())
+        self._rows.setStretchFactor(0, 1)
+        self.setCentralWidget(self._rows)
+        self._make_menus()
+        self._make_status()
+        self.resize(1280, 800)
+
+    def _left(self) -> QWidget:
+        column = QWidget()
+        layout = QVBoxLayout(column)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.form.plate_section)
+        layout.addWidget(self.masks)
+        layout.addWidget(self.form)
+        layout.addStretch(1)
+        return column
+
+    def _right(self) -> QWidget:
+        column = QWidget()
+        layout = QVBoxLayout(column)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.layers)
+        layout.addWidget(self.run)
+        layout.addWidget(self._make_keys())
+        layout.addStretch(1)
+        return column
+
+    def _make_keys(self) -> QWidget:
+        """The keys one needs first."""
+        grid = QGridLayout()
+        grid.setVerticalSpacing(2)
+        grid.setHorizontalSpacing(12)
+        grid.setColumnStretch(1, 1)
+        known = [shortcut for group in SHORTCUTS.values() for shortcut in group if shortcut.name in _FIRST_KEYS]
+        for place, shortcut in enumerate(known):
+            grid.addWidget(QLabel(shortcut.keys[0]), place, 0)
+            grid.addWidget(faint(self.tr(shortcut.sentence), wrap=False), place, 1)
+        return section(self.tr("Keys"), grid)
+
+    def _scrolled(self, content: QWidget, width: int) -> QScrollArea:
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setWidget(content)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setMinimumWidth(width)
+        area.setMaximumWidth(460)
+        return area
+
+    def _make_centre(self) -> QWidget:
+        looking = QWidget()
+        column = QVBoxLayout(looking)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.bar)
+        column.addWidget(self.viewer, 1)
+        column.addWidget(self.timeline)
+        self._pages = QStackedWidget()
+        self._pages.addWidget(self.welcome)
+        self._pages.addWidget(looking)
+        centre = QWidget()
+        whole = QVBoxLayout(centre)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(0)
+        whole.addWidget(self.messages)
+        whole.addWidget(self._pages, 1)
+        centre.setMinimumWidth(440)
+        return centre
+
+    def _make_log(self) -> QWidget:
+        self.log.setReadOnly(True)
+        self.log.setMaximumBlockCount(_MOST_LOG_LINES)
+        self.log.setAccessibleName(self.tr("Log"))
+        self.log.setStyleSheet("font-family: 'DejaVu Sans Mono', Consolas, Menlo, monospace;")
+        self.log.hide()
+        return self.log
+
+    def _make_menus(self) -> None:
+        file = self._menu(self.tr("&File"))
+        self._add(file, "open_clip", self.tr("Open clip..."))
+        self._add(file, "open_folder", self.tr("Open folder..."))
+        self._add(file, "open_job", self.tr("Open job..."))
+        self._add(file, "open_output", self.tr("Open finished output..."))
+        self._recent = QMenu(self.tr("Recent"), self)
+        file.addMenu(self._recent)
+        file.addSeparator()
+        self._add(file, "add_masks", self.tr("Add masks..."))
+        self._add(file, "add_mask_folder", self.tr("Add mask folder..."))
+        file.addSeparator()
+        self._add(file, "save_job", self.tr("Save job..."))
+        file.addSeparator()
+        self._add(file, "quit", self.tr("Quit"))
+        edit = self._menu(self.tr("&Edit"))
+        self._add(edit, "preferences", self.tr("Preferences..."))
+        see = self._menu(self.tr("&View"))
+        play = self._menu(self.tr("&Playback"))
+        work = self._menu(self.tr("&Run"))
+        for name, label in (("start", self.tr("Start or resume")), ("stop", self.tr("Stop"))):
+            self._add(work, name, label)
+        for shortcut in SHORTCUTS["Playing"]:
+            self._add(play, shortcut.name, self.tr(shortcut.sentence))
+        for shortcut in SHORTCUTS["Seeing"]:
+            self._add(see, shortcut.name, self.tr(shortcut.sentence))
+        see.addSeparator()
+        self._add(see, "log", self.tr("Log"))
+        helps = self._menu(self.tr("&Help"))
+        self._add(helps, "shortcuts", self.tr("Keyboard shortcuts"))
+        self._add(helps, "sample", self.tr("Open the sample"))
+        self._add(helps, "engine", self.tr("About the engine..."))
+
+    def _menu(self, title: str) -> QMenu:
+        menu = QMenu(title, self)
+        self.menuBar().addMenu(menu)
+        return menu
+
+    def _add(self, menu: QMenu, name: str, label: str) -> None:
+        action = QAction(label, self)
+        action.setShortcuts([QKeySequence(keys) for keys in keys_of(name)])
+        action.triggered.connect(lambda _checked=False: self.action.emit(name))
+        menu.addAction(action)
+        self._actions[name] = action
+
+    def _make_status(self) -> None:
+        self._readout, self._memory, self._engine = ElidedLabel(), QLabel(), QLabel()
+        self.statusBar().setSizeGripEnabled(False)
+        self.statusBar().addWidget(self._readout, 1)
+        self.statusBar().addPermanentWidget(self._memory)
+        self.statusBar().addPermanentWidget(self._engine)
+
+    def sizeHint(self) -> QSize:  # noqa: N802 # Qt's name
+        """What fits a small laptop."""
+        return QSize(1280, 800)
+
+    def show_looking(self, looking: bool) -> None:
+        """The viewer, or how to begin."""
+        self._pages.setCurrentIndex(1 if looking else 0)
+
+    def show_recent(self, paths: tuple[str, ...]) -> None:
+        """The menu of what was used last."""
+        self._recent.clear()
+        for path in paths:
+            self._recent.addAction(path).triggered.connect(lambda _on=False, path=path: self.recent_asked.emit(path))
+        self._recent.setEnabled(bool(paths))
+        self.welcome.show_recent(paths)
+
+    def show_readout(self, text: str) -> None:
+        """The pixel under the pointer."""
+        self._readout.show_text(text)
+
+    def show_memory(self, text: str) -> None:
+        """How full the cache is."""
+        self._memory.setText(text)
+
+    def show_engine(self, text: str) -> None:
+        """The engine's version."""
+        self._engine.setText(text)
+
+    def add_log(self, text: str) -> None:
+        """More lines for the log."""
+        self.log.appendPlainText(text.rstrip("\n"))
+
+    def toggle_log(self) -> None:
+        """Shows or hides the log."""
+        self.log.setVisible(self.log.isHidden())
+        if self.log.isVisible():
+            self._rows.setSizes([600, 160])
+
+    def remember(self, preferences: Preferences) -> None:
+        """Window and columns as they were."""
+        if preferences.geometry:
+            self.restoreGeometry(_bytes(preferences.geometry))
+        if preferences.layout:
+            self._columns.restoreState(_bytes(preferences.layout))
+
+    def remembered(self) -> tuple[str, str]:
+        """Geometry and layout, for the preferences."""
+        return _text(self.saveGeometry()), _text(self._columns.saveState())
+
+    def close_now(self) -> None:
+        """Closes without asking."""
+        self._closing = True
+        self.close()
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 # Qt's name
+        """Asks first."""
+        if self._closing:
+            event.accept()
+        else:
+            event.ignore()
+            self.close_asked.emit()
+
+
+def _bytes(text: str) -> QByteArray:
+    try:
+        return QByteArray(base64.b64decode(text, validate=True))
+    except ValueError:
+        return QByteArray()
+
+
+def _text(data: QByteArray) -> str:
+    return base64.b64encode(data.data()).decode()

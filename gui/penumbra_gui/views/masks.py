@@ -1,0 +1,194 @@
+"""The list of masks, the front one on top: colour, name, channel, inversion, order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QColor, QDragEnterEvent, QDragMoveEvent, QDropEvent, QPixmap
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QGridLayout,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from penumbra_gui.views.parts import ElidedLabel, faint, section, tool
+from penumbra_gui.views.theme import BAD, WARM, icon
+
+
+@dataclass(frozen=True)
+class MaskRow:
+    """What a row shows. ``choices`` of the channel picker as a job file spells them; ``note`` what is to be said."""
+
+    name: str
+    path: str
+    color: tuple[int, int, int]
+    channel: str
+    choices: tuple[str, ...]
+    invert: bool
+    note: str = ""
+    severity: str = ""
+
+
+class _Row(QWidget):
+    """One mask."""
+
+    def __init__(self, row: MaskRow, view: MasksView, index: int) -> None:
+        super().__init__()
+        self._row, self._view, self._index = row, view, index
+        grid = QGridLayout(self)
+        grid.setContentsMargins(4, 4, 4, 4)
+        grid.setHorizontalSpacing(4)
+        grid.setVerticalSpacing(3)
+        grip = QLabel()
+        grip.setPixmap(icon("grip").pixmap(QSize(14, 14)))
+        grip.setToolTip(self.tr("Drag to change the order"))
+        swatch = QLabel()
+        pixmap = QPixmap(10, 22)
+        pixmap.fill(QColor(*row.color))
+        swatch.setPixmap(pixmap)
+        self.name = QLineEdit(row.name)
+        self.name.setAccessibleName(self.tr("Name of mask {0}").format(row.name))
+        self.name.editingFinished.connect(self._rename)
+        invert = tool("invert", self.tr("Invert mask {0}").format(row.name))
+        invert.setCheckable(True)
+        invert.setChecked(row.invert)
+        invert.toggled.connect(lambda on: view.inverted.emit(index, on))
+        remove = tool("remove", self.tr("Remove mask {0}").format(row.name), lambda: view.removed.emit(index))
+        grid.addWidget(grip, 0, 0)
+        grid.addWidget(swatch, 0, 1)
+        grid.addWidget(self.name, 0, 2)
+        grid.addWidget(self._picker(), 0, 3)
+        grid.addWidget(invert, 0, 4)
+        grid.addWidget(remove, 0, 5)
+        note = ElidedLabel(row.note or row.path)
+        note.setStyleSheet(f"color: {BAD if row.severity == 'error' else WARM};" if row.note else "")
+        note.setObjectName("" if row.note else "faint")
+        grid.addWidget(note, 1, 2, 1, 4)
+        grid.setColumnStretch(2, 1)
+
+    def _picker(self) -> QComboBox:
+        picker = QComboBox()
+        picker.setAccessibleName(self.tr("Channel of mask {0}").format(self._row.name))
+        picker.setToolTip(self.tr("Which channel, or which value of an ID image, is this mask"))
+        picker.setFixedWidth(92)
+        picker.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        choices = list(dict.fromkeys((*self._row.choices, self._row.channel)))
+        for choice in choices:
+            picker.addItem(_spoken(choice), choice)
+            if choice.startswith("color:"):
+                pixmap = QPixmap(12, 12)
+                pixmap.fill(QColor("#" + choice.removeprefix("color:")))
+                picker.setItemIcon(picker.count() - 1, pixmap)
+        picker.setCurrentIndex(choices.index(self._row.channel))
+        picker.view().setMinimumWidth(150)
+        picker.activated.connect(lambda place: self._view.channel_chosen.emit(self._index, picker.itemData(place)))
+        return picker
+
+    def _rename(self) -> None:
+        if self.name.text() != self._row.name:
+            self._view.renamed.emit(self._index, self.name.text())
+
+
+class _List(QListWidget):
+    """Reorders by dragging within, and takes files dropped from outside."""
+
+    reordered = Signal()
+    files = Signal(list)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 # Qt's name
+        """Takes files and its own rows."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+        else:
+            super().dragEnterEvent(event)
+
+    def dragMoveEvent(self, event: QDragMoveEvent) -> None:  # noqa: N802 # Qt's name
+        """As above."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+        else:
+            super().dragMoveEvent(event)
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 # Qt's name
+        """Hands files on; else moves a row."""
+        if event.mimeData().hasUrls():
+            self.files.emit([url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()])
+        else:
+            super().dropEvent(event)
+            self.reordered.emit()
+
+
+class MasksView(QWidget):
+    """Indices are the project's, back to front; the list shows the front one on top."""
+
+    add_asked = Signal()
+    renamed = Signal(int, str)
+    channel_chosen = Signal(int, str)
+    inverted = Signal(int, bool)
+    removed = Signal(int)
+    reordered = Signal(list)
+    dropped = Signal(list)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.list = _List()
+        self.list.setDragDropMode(QAbstractItemView.DragDropMode.DragDrop)
+        self.list.setDefaultDropAction(Qt.DropAction.MoveAction)
+        self.list.setAccessibleName(self.tr("Masks, front to back"))
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.reordered.connect(self._tell_order)
+        self.list.files.connect(self.dropped)
+        self._empty = faint(self.tr("One roto mask per object: drop sequences or movies here, front to back."))
+        self._order = faint(self.tr("In front on top; drag to change."))
+        buttons = (
+            tool("up", self.tr("Bring the selected mask forward"), lambda: self._move(-1)),
+            tool("down", self.tr("Send the selected mask back"), lambda: self._move(1)),
+            tool("add", self.tr("Add masks"), self.add_asked.emit),
+        )
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(section(self.tr("Masks"), self._empty, self.list, self._order, buttons=buttons))
+
+    def show_rows(self, rows: tuple[MaskRow, ...]) -> None:
+        """All masks, back to front."""
+        selected = self.list.currentRow()
+        self.list.clear()
+        for index in reversed(range(len(rows))):
+            item = QListWidgetItem()
+            item.setData(Qt.ItemDataRole.UserRole, rows[index].name)
+            item.setData(Qt.ItemDataRole.AccessibleTextRole, rows[index].name)
+            self.list.addItem(item)
+            widget = _Row(rows[index], self, index)
+            item.setSizeHint(QSize(0, widget.sizeHint().height()))
+            self.list.setItemWidget(item, widget)
+        self.list.setCurrentRow(min(selected, self.list.count() - 1))
+        self.list.setVisible(bool(rows))
+        self._order.setVisible(len(rows) > 1)
+        self._empty.setVisible(not rows)
+        height = sum(self.list.sizeHintForRow(i) for i in range(self.list.count())) + 10
+        self.list.setFixedHeight(min(max(height, 60), 232))
+
+    def _names(self) -> list[str]:
+        return [str(self.list.item(row).data(Qt.ItemDataRole.UserRole)) for row in range(self.list.count())]
+
+    def _tell_order(self) -> None:
+        self.reordered.emit(self._names()[::-1])
+
+    def _move(self, by: int) -> None:
+        names, row = self._names(), self.list.currentRow()
+        if 0 <= row < len(names) and 0 <= row + by < len(names):
+            names[row], names[row + by] = names[row + by], names[row]
+            self.list.setCurrentRow(row + by)
+            self.reordered.emit(names[::-1])
+
+
+def _spoken(choice: str) -> str:
+    kind, _, value = choice.partition(":")
+    return {"id": f"ID {value}", "channel": value, "color": f"#{value}"}.get(kind, choice)

@@ -1,0 +1,174 @@
+"""Plate and masks as files: those of a bare Read as they are, everything else rendered. Main thread only."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, List, Optional, Tuple
+
+import nuke
+
+from penumbra.errors import FootageError, JobError, Stopped
+from penumbra.job import FrameRange
+from penumbra_nuke.reads import ReadFacts, ScriptColor, mask_clip, plate_clip, space_name
+from penumbra_nuke.script_host import full_resolution, input_of, value_of
+from penumbra_nuke.settings import Clip, NodeSettings
+
+DATATYPES = {"half": "16 bit half", "float": "32 bit float"}
+PLATE = "plate"
+
+
+def gather(node: nuke.Group, settings: NodeSettings) -> Tuple[Clip, Tuple[Clip, ...], FrameRange]:
+    """The plate, one mask per object, and the frames: files, rendered where they must be.
+
+    Raises :class:`JobError` for what is not plugged in, :class:`FootageError` where rendering fails, and
+    :class:`Stopped` where the artist cancelled it; files half rendered are removed then.
+    """
+    # Also while asking for file names: a Read under proxy names its proxy.
+    with full_resolution():
+        return _gather(node, settings)
+
+
+def _gather(node: nuke.Group, settings: NodeSettings) -> Tuple[Clip, Tuple[Clip, ...], FrameRange]:
+    source = _plugged_in(node, 0, "the plate")
+    sources = [_plugged_in(node, index + 1, f"the mask {name}") for index, name in enumerate(settings.inputs)]
+    frames = settings.frames or FrameRange(source.firstFrame(), source.lastFrame())
+    color = _script_color()
+    plate = plate_clip(_facts(source), color) if source.Class() == "Read" else None
+    with _dump(node, settings, frames) as render:
+        if plate is None:
+            named = space_name(color) if settings.color == "auto" else settings.color
+            plate = Clip(render.clip(PLATE, PLATE, "rgb"), color=named)
+        elif settings.color != "auto":
+            plate = Clip(plate.path, color=settings.color)
+        masks = tuple(_mask(settings, index, sources, render) for index in range(len(settings.objects)))
+    return plate, masks, frames
+
+
+class _Dump:
+    """One Write inside the node, used for every input in turn: Python may touch ten nodes in some editions."""
+
+    def __init__(self, node: nuke.Group, settings: NodeSettings, frames: FrameRange) -> None:
+        self._node, self._settings, self._frames = node, settings, frames
+        self._write: Optional[nuke.Node] = None
+        self._pick: Optional[nuke.Node] = None
+
+    def clip(self, name: str, source: str, channels: str, channel: Optional[str] = None) -> str:
+        """Renders an input of the node; the pattern of the files. ``channel`` becomes the alpha first."""
+        folder = self._settings.inputs_folder / name
+        _clear(folder, name)
+        inside = nuke.toNode(f"{self._node.fullName()}.{source}")
+        assert inside is not None
+        pattern = f"{folder.as_posix()}/{name}.%04d.exr"
+        write = self._prepared(pattern, channels, self._picked(inside, channel))
+        try:
+            nuke.execute(write, self._frames.first, self._frames.last, 1, [self._settings.view])
+        except (RuntimeError, nuke.CancelledError) as error:
+            _clear(folder, name)
+            raise _failure(error, name) from error
+        return pattern
+
+    def close(self) -> None:
+        """Removes the Write."""
+        for made in (self._write, self._pick):
+            if made is not None:
+                nuke.delete(made)
+
+    def _prepared(self, pattern: str, channels: str, source: nuke.Node) -> nuke.Node:
+        if self._write is None:
+            with self._node:
+                self._write = nuke.nodes.Write(file_type="exr", inputs=[source])
+        write = self._write
+        write.setInput(0, source)
+        file = write["file"]
+        assert isinstance(file, nuke.File_Knob)
+        file.fromUserText(pattern)
+        precision = DATATYPES[self._settings.precision]
+        # raw: pixels stay in the script's working space. Compression is lossless.
+        for knob, value in (("channels", channels), ("datatype", precision), ("compression", "Zip (1 scanline)")):
+            write[knob].setValue(value)
+        for knob in ("raw", "create_directories"):
+            write[knob].setValue(True)
+        return write
+
+    def _picked(self, source: nuke.Node, channel: Optional[str]) -> nuke.Node:
+        if channel is None:
+            return source
+        if self._pick is None:
+            with self._node:
+                self._pick = nuke.nodes.Expression(inputs=[source])
+        pick = self._pick
+        pick.setInput(0, source)
+        pick["channel3"].setValue("alpha")
+        pick["expr3"].setValue(channel)
+        return pick
+
+
+@contextmanager
+def _dump(node: nuke.Group, settings: NodeSettings, frames: FrameRange) -> Iterator[_Dump]:
+    # What is made and removed again is nothing to undo.
+    nuke.Undo.disable()
+    dump = _Dump(node, settings, frames)
+    try:
+        yield dump
+    finally:
+        dump.close()
+        nuke.Undo.enable()
+
+
+def _mask(settings: NodeSettings, index: int, sources: List[nuke.Node], render: _Dump) -> Clip:
+    choice = settings.objects[index]
+    number = 0 if settings.shared_input else index
+    read = sources[number].Class() == "Read"
+    found = mask_clip(_facts(sources[number]), choice.channel) if read else None
+    if found is not None:
+        return found
+    path = render.clip(f"mask-{choice.name}", settings.inputs[number], "alpha", choice.channel)
+    return Clip(path, channel="alpha")
+
+
+def _plugged_in(node: nuke.Group, index: int, what: str) -> nuke.Node:
+    source = input_of(node, index)
+    if source is None:
+        raise JobError(f"{node.name()}: {what} is not plugged in.", f"Connect it to input {index}.")
+    return source
+
+
+def _facts(read: nuke.Node) -> ReadFacts:
+    # An offset of nothing is how Nuke leaves the knob after it was tried.
+    frame = str(value_of(read, "frame") or "")
+    still = frame == "" or (frame == "0" and value_of(read, "frame_mode") == "offset")
+    return ReadFacts(
+        file=str(nuke.filename(read) or "").replace("\\", "/"),
+        color_space=str(value_of(read, "colorspace") or ""),
+        raw=bool(value_of(read, "raw")),
+        premultiplied=bool(value_of(read, "premultiplied")),
+        disabled=bool(value_of(read, "disable")),
+        shifted=not still,
+    )
+
+
+def _script_color() -> ScriptColor:
+    root = nuke.root()
+    return ScriptColor(
+        management=str(value_of(root, "colorManagement") or "Nuke"),
+        configuration=str(value_of(root, "OCIO_config") or ""),
+        working_space=str(value_of(root, "workingSpaceLUT") or "linear"),
+    )
+
+
+def _failure(error: Exception, name: str) -> Exception:
+    if isinstance(error, nuke.CancelledError) or str(error).strip().lower().startswith("cancel"):
+        return Stopped(f"Rendering {name} was cancelled.", "Press Decompose to start again.")
+    return FootageError(f"Nuke could not render {name}: {error}.", "Mend what is plugged in there.")
+
+
+def _clear(folder: Path, name: str) -> None:
+    """Removes the frames of an earlier render, and nothing else."""
+    if folder.is_dir():
+        own: List[Path] = [
+            path for path in folder.iterdir() if re.match(re.escape(name) + r"\.-?\d+\.exr\Z", path.name)
+        ]
+        for path in own:
+            path.unlink()

@@ -1,0 +1,341 @@
+"""The node itself: knobs, inputs, what it saves, and what it renders for the engine. No engine runs here."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import OpenImageIO as oiio
+import pytest
+
+import fakes.nuke
+from fakes.nuke import _script
+from penumbra.errors import FootageError, JobError, OutputOfAnotherJobError, Stopped
+from penumbra.job import load_job
+from penumbra_nuke import inputs_host, knobs_host, node_host
+from plugin_nuke.shots import FIRST, FRAMES, penumbra_node, picture, read_node, shown, status, write_shot
+
+
+@pytest.fixture(scope="module")
+def shot(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shot") / "a ünïcode 'shot'"
+    write_shot(folder)
+    return folder
+
+
+@pytest.fixture
+def comp(nuke, shot, tmp_path):
+    """The shot copied: tests write beside it."""
+    folder = tmp_path / shot.name
+    shutil.copytree(shot, folder)
+    return folder
+
+
+def read_exr(path):
+    image = oiio.ImageBuf(str(path))
+    return image.get_pixels(oiio.FLOAT), image.spec()
+
+
+def gathered(node):
+    return inputs_host.gather(node, knobs_host.read_settings(node))
+
+
+def inputs_of(node):
+    return [child._name() for child in node._inputs_inside()]
+
+
+def test_a_new_node_passes_the_plate_on(comp):
+    node = penumbra_node(comp)
+    np.testing.assert_array_equal(shown(node, FIRST + 1)[..., :3], picture(1)[0].astype(np.float16).astype(np.float32))
+    assert node.name() == "Penumbra1"
+    assert status(node) == "not run yet"
+
+
+def test_inputs_are_named_after_the_objects(comp):
+    node = penumbra_node(comp)
+    assert inputs_of(node) == ["plate", "car", "person"]
+    car, person = node._input(1), node._input(2)
+    fakes.nuke.change(node, "objects", "person car dog")
+    assert inputs_of(node) == ["plate", "person", "car", "dog"]
+    assert (node._input(1), node._input(2), node._input(3)) == (person, car, None)
+    fakes.nuke.change(node, "objects", "man car")
+    assert inputs_of(node) == ["plate", "man", "car"]
+    assert (node._input(1), node._input(2)) == (person, car)
+    fakes.nuke.change(node, "masks", "channels of one input")
+    assert "channel" in status(node)
+    fakes.nuke.change(node, "objects", "man=roto.man car=roto.car")
+    assert inputs_of(node) == ["plate", "masks"]
+
+
+def test_a_missing_engine_is_said_before_anything_is_rendered(comp, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("PENUMBRA_PYTHON", raising=False)
+    node = penumbra_node(comp)
+    node.setInput(0, fakes.nuke.nodes.Grade(inputs=[node._input(0)]))
+    node["engine"].setValue("/on/another/machine/python")
+    fakes.nuke.press(node, "decompose")
+    assert "engine was not found" in fakes.nuke.SCRIPT.messages[-1]
+    assert fakes.nuke.SCRIPT.executed == []
+
+
+def test_names_that_cannot_be_leave_the_inputs_alone(comp):
+    node = penumbra_node(comp)
+    fakes.nuke.change(node, "objects", "car rgba")
+    assert inputs_of(node) == ["plate", "car", "person"]
+    assert "rgba" in status(node)
+
+
+def test_bare_reads_are_passed_by_path_and_nothing_is_rendered(comp):
+    node = penumbra_node(comp)
+    plate, masks, frames = gathered(node)
+    assert plate.path == f"{comp.as_posix()}/plate.%04d.exr"
+    assert [Path(mask.path).name for mask in masks] == ["car.%04d.png", "person.%04d.png"]
+    assert str(frames) == f"{FIRST}-{FIRST + FRAMES - 1}"
+    assert fakes.nuke.SCRIPT.executed == []
+
+
+def test_anything_else_is_rendered_at_full_resolution_in_the_working_space(comp):
+    node = penumbra_node(comp)
+    grade = fakes.nuke.nodes.Grade(multiply=3, inputs=[node._input(0)])
+    dot = fakes.nuke.nodes.Dot(inputs=[grade])
+    node.setInput(0, dot)
+    fakes.nuke.root()["proxy"].setValue(True)
+    fakes.nuke.root()["colorManagement"].setValue("OCIO")
+    fakes.nuke.root()["workingSpaceLUT"].setValue("ACES - ACEScg")
+    plate, _, _ = gathered(node)
+    assert plate.color == "ACEScg"
+    for index in range(FRAMES):
+        pixels, spec = read_exr(plate.path % (FIRST + index))
+        assert spec.channelnames == ("R", "G", "B")
+        expected = picture(index)[0].astype(np.float16).astype(np.float32) * 3
+        np.testing.assert_allclose(pixels, expected, rtol=2**-10)
+    assert fakes.nuke.SCRIPT.proxies_seen == [False]
+    assert fakes.nuke.root().proxy()
+    assert not [child for child in node._children if child._kind in ("Write", "Expression")]
+    assert fakes.nuke.SCRIPT.context == []
+    assert fakes.nuke.SCRIPT.undo_off == 0
+
+
+def test_dots_before_a_read_are_looked_through(comp):
+    node = penumbra_node(comp)
+    node.setInput(0, fakes.nuke.nodes.Dot(inputs=[fakes.nuke.nodes.Dot(inputs=[node._input(0)])]))
+    assert gathered(node)[0].path.endswith("plate.%04d.exr")
+    assert fakes.nuke.SCRIPT.executed == []
+
+
+def test_masks_are_channels_of_one_input(comp):
+    node = penumbra_node(comp)
+    node.setInput(1, read_node(comp / "roto.%04d.exr"))
+    fakes.nuke.change(node, "objects", "car=roto.car person=roto.person")
+    fakes.nuke.change(node, "masks", "channels of one input")
+    node.setInput(1, read_node(comp / "roto.%04d.exr"))
+    _, masks, _ = gathered(node)
+    for index, mask in enumerate(masks):
+        assert mask.channel == "alpha"
+        pixels, spec = read_exr(mask.path % (FIRST + 2))
+        assert spec.channelnames == ("A",)
+        np.testing.assert_array_equal(pixels[..., 0], picture(2)[1][index])
+
+
+def test_the_frame_range_is_the_plates_unless_asked_otherwise(comp):
+    node = penumbra_node(comp)
+    node.setInput(0, fakes.nuke.nodes.TimeOffset(time_offset=-1010, inputs=[node._input(0)]))
+    assert str(gathered(node)[2]) == "-9--5"
+    assert (comp / "penumbra/Penumbra1/from-nuke/plate/plate.-009.exr").is_file()
+    node["frames"].setValue("as below")
+    node["first"].setValue(-8)
+    node["last"].setValue(-7)
+    assert str(gathered(node)[2]) == "-8--7"
+    assert len(list((comp / "penumbra/Penumbra1/from-nuke/plate").glob("*.exr"))) == 2
+
+
+def test_one_view_of_a_stereo_script_is_rendered(comp):
+    node = penumbra_node(comp)
+    fakes.nuke.SCRIPT.views[:] = ["left", "right"]
+    node.setInput(0, fakes.nuke.nodes.Grade(inputs=[node._input(0)]))
+    gathered(node)
+    node["view"].setValue("right")
+    gathered(node)
+    assert [call[-1] for call in fakes.nuke.SCRIPT.executed] == [["left"], ["right"]]
+    node["view"].setValue("centre")
+    with pytest.raises(JobError, match="no view 'centre'"):
+        gathered(node)
+
+
+def test_what_is_not_plugged_in_is_said(comp, monkeypatch):
+    monkeypatch.setenv("PENUMBRA_PYTHON", sys.executable)
+    node = penumbra_node(comp)
+    node.setInput(2, None)
+    with pytest.raises(JobError, match="the mask person is not plugged in"):
+        gathered(node)
+    fakes.nuke.press(node, "decompose")
+    assert "person is not plugged in" in fakes.nuke.SCRIPT.messages[-1]
+    assert "person is not plugged in" in status(node)
+
+
+def test_a_cancelled_or_failed_render_leaves_nothing_half_made(comp):
+    node = penumbra_node(comp)
+    node.setInput(0, fakes.nuke.nodes.Grade(inputs=[node._input(0)]))
+    fakes.nuke.SCRIPT.cancel_render = True
+    with pytest.raises(Stopped):
+        gathered(node)
+    assert list(comp.rglob("from-nuke/plate/*")) == []
+    fakes.nuke.SCRIPT.cancel_render = False
+    (comp / f"plate.{FIRST + 1}.exr").unlink()
+    with pytest.raises(FootageError, match="Nuke could not render plate.*no such file"):
+        gathered(node)
+    assert list(comp.rglob("from-nuke/plate/*")) == []
+    assert not [child for child in node._children if child._kind == "Write"]
+
+
+def test_an_unsaved_script_gets_a_folder_of_the_users(comp, monkeypatch):
+    node = penumbra_node(comp, script=None)
+    monkeypatch.setenv("HOME", str(comp / "home"))
+    folder = knobs_host.read_settings(node).folder
+    assert folder.parent == comp / "home" / "penumbra"
+    assert knobs_host.read_settings(node).folder == folder
+
+
+def test_a_folder_that_is_no_full_path_is_refused(comp):
+    node = penumbra_node(comp)
+    node["output"].setValue("layers")
+    with pytest.raises(JobError, match="no full path"):
+        knobs_host.read_settings(node)
+
+
+def test_a_job_is_exported_for_the_command_line(comp):
+    node = penumbra_node(comp)
+    node["refine"].setValue("steps")
+    node["amount"].setValue(50)
+    node["order"].setValue(f"{FIRST + 2}: person car")
+    fakes.nuke.press(node, "export")
+    job = load_job(comp / "penumbra/Penumbra1/from-nuke/job.json")
+    assert "penumbra decompose --job" in fakes.nuke.SCRIPT.messages[-1]
+    assert job.refine.steps == 50
+    assert job.order_at(FIRST + 2) == ("person", "car")
+    assert Path(job.output.folder).resolve() == comp / "penumbra/Penumbra1"
+
+
+def test_a_folder_with_layers_keeps_them_and_its_inputs(comp):
+    node = penumbra_node(comp)
+    out = comp / "penumbra/Penumbra1"
+    (out / "from-nuke").mkdir(parents=True)
+    (out / "manifest.json").write_text("{}")
+    (out / "from-nuke/job.json").write_text("the earlier one")
+    with pytest.raises(OutputOfAnotherJobError, match="holds layers"):
+        node_host.decompose(node)
+    assert (out / "from-nuke/job.json").read_text() == "the earlier one"
+
+
+def test_buttons_without_anything_to_do_say_so(comp):
+    node = penumbra_node(comp)
+    for button, says in [("cancel", "not working"), ("resume", "nothing to resume"), ("reload", "no finished layers"),
+                         ("send", "no finished layers"), ("open_folder", "no folder")]:  # fmt: skip
+        fakes.nuke.press(node, button)
+        assert says in fakes.nuke.SCRIPT.messages[-1]
+    fakes.nuke.press(node, "about")
+    assert "Apache" in fakes.nuke.SCRIPT.messages[-1]
+
+
+def test_state_survives_saving_and_reopening(comp, tmp_path):
+    node = penumbra_node(comp)
+    node["order"].setValue("1003: person car")
+    node["gain"].setValue(64)
+    node["color"].setValue("ACEScg")
+    before = {knob._name: knob._text for knob in node._user}
+    fakes.nuke.scriptSaveAs((comp / "comp.nk").as_posix())
+    text = (comp / "comp.nk").read_text("utf-8")
+    assert str(comp) not in text.partition("Group {")[2].partition("end_group")[0].replace("\\", "")
+    other = tmp_path / "another machine" / "x"
+    shutil.copytree(comp, other)
+    fakes.nuke.scriptOpen((other / "comp.nk").as_posix())
+    again = fakes.nuke.find("Penumbra1")
+    assert {knob._name: knob._text for knob in again._user} == before
+    assert inputs_of(again) == ["plate", "car", "person"]
+    assert knobs_host.read_settings(again).folder == other / "penumbra/Penumbra1"
+    fakes.nuke.change(again, "objects", "car person dog")
+    assert inputs_of(again) == ["plate", "car", "person", "dog"]
+
+
+def test_a_script_opened_without_the_plug_in_says_what_is_missing(comp, monkeypatch):
+    node = penumbra_node(comp)
+    monkeypatch.setitem(sys.modules, "penumbra_nuke", None)
+    fakes.nuke.press(node, "decompose")
+    assert "penumbra install nuke" in fakes.nuke.SCRIPT.messages[-1]
+    fakes.nuke.change(node, "objects", "a b c")
+    assert inputs_of(node) == ["plate", "car", "person"]
+
+
+def test_several_nodes_have_names_and_folders_of_their_own(comp):
+    penumbra_node(comp)
+    second = node_host.create()
+    assert second.name() == "Penumbra2"
+    assert second["output"].value().endswith("/Penumbra2")
+
+
+def test_ten_nodes_are_enough_for_two_rendered_masks(shot, comp):
+    fakes.nuke.reset(limit=10)
+    node = penumbra_node(comp)
+    for index in range(3):
+        node._connect(index, fakes.nuke._graph.make("Grade", fakes.nuke.SCRIPT.root))
+        node._input(index)._connect(0, read_node_untouched(comp / ("plate", "car", "person")[index]))
+    fakes.nuke.press(node, "export")
+    assert len(fakes.nuke.SCRIPT.executed) == 3, fakes.nuke.SCRIPT.messages
+
+
+def read_node_untouched(stem):
+    node = fakes.nuke._graph.make("Read", fakes.nuke.SCRIPT.root)
+    suffix = "exr" if stem.name == "plate" else "png"
+    for knob, value in (("file", f"{stem.as_posix()}.%04d.{suffix}"), ("first", FIRST), ("last", FIRST + FRAMES - 1)):
+        node._knobs[knob]._text = str(value)
+    return node
+
+
+def test_more_than_ten_nodes_is_a_sentence_that_names_the_way_out(comp):
+    node = penumbra_node(comp)
+    fakes.nuke.SCRIPT.limit = 4
+    fakes.nuke.env["nc"] = True
+    fakes.nuke.press(node, "export")
+    assert "layers.nk" in fakes.nuke.SCRIPT.messages[-1]
+
+
+def test_the_fake_bites(nuke, comp):
+    node = penumbra_node(comp)
+    with pytest.raises(AssertionError, match="would hang"):
+        nuke.executeInMainThread(print)
+    with pytest.raises(ValueError, match="callback"):
+        nuke.thisNode()
+    caught = []
+
+    def elsewhere():
+        for call in (lambda: nuke.toNode("Penumbra1"), lambda: node["objects"].value(), lambda: nuke.message("x")):
+            try:
+                call()
+            except RuntimeError as error:
+                caught.append(str(error))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert len(caught) == 3
+    node["view"].setValue("C:\\new\\table")
+    assert "\\" not in node["view"].value()
+    nuke.delete(node)
+    with pytest.raises(ValueError, match="not attached"):
+        node.name()
+    with pytest.raises(RuntimeError, match="would be evaluated"):
+        _script.read('NoOp {\n label "[exec x]"\n}\n', nuke.SCRIPT.root)
+    nuke.reset(gui=False)
+    for call in (nuke.message, nuke.createNode, nuke.ProgressTask):
+        with pytest.raises(RuntimeError, match="non-gui"):
+            call("x")
+
+
+def test_inputs_are_rendered_in_the_precision_of_the_layers(comp):
+    node = penumbra_node(comp)
+    node["precision"].setValue("float")
+    node.setInput(0, fakes.nuke.nodes.Grade(inputs=[node._input(0)]))
+    assert read_exr(gathered(node)[0].path % FIRST)[1].format == oiio.FLOAT
