@@ -82,6 +82,8 @@ def decompose(
     compression: Annotated[str | None, typer.Option(help="zips, zip, piz, rle or none (all lossless).")] = None,
     previews: Annotated[bool | None, typer.Option(help="Write the contact sheet and the preview movie.")] = None,
     clean: Annotated[bool | None, typer.Option(help="Write the clean plate itself too, as clean/.")] = None,
+    splits: Annotated[bool | None, typer.Option(help="Layers also as NAME_object, NAME_shadow, NAME_light.")] = None,
+    combined: Annotated[str | None, typer.Option(help="One file a frame too: multilayer or multipart.")] = None,
     job: Annotated[Path | None, typer.Option(help="A job file; options given beside it win.")] = None,
     save_job: Annotated[Path | None, typer.Option(help="Write the job to this file and stop.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")] = False,
@@ -94,6 +96,7 @@ def decompose(
         "working_space": working_space, "channel": channel, "invert": invert, "order": order,
         "clean_plate": clean_plate, "camera": camera, "refine": refine, "weights": weights, "size": size, "seed": seed,
         "device": device, "precision": precision, "compression": compression, "previews": previews, "clean": clean,
+        "splits": splits, "combined": combined,
     }  # fmt: skip
 
     def work(on_event: OnEvent) -> None:
@@ -209,8 +212,10 @@ def serve() -> None:
 
 @app.command()
 def install(
-    host: Annotated[str, typer.Argument(help="nuke.")],
-    folder: Annotated[Path | None, typer.Option(help="The host's own folder of plug-ins, such as ~/.nuke.")] = None,
+    host: Annotated[str, typer.Argument(help="nuke or resolve.")],
+    folder: Annotated[
+        Path | None, typer.Option(help="The host's own folder: ~/.nuke, or Resolve's Fusion folder.")
+    ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take it away again.")] = False,
 ) -> None:
     """Put a host's plug-in where the host finds it; no file of anybody else's is touched."""
@@ -221,6 +226,36 @@ def install(
 
         plugin = find_plugin(host, None if folder is None else folder.absolute())
         print("\n".join(uninstall(plugin) if remove else put(plugin)))  # noqa: T201
+
+    _guard(work, json_events=False)
+
+
+@app.command()
+def composites(folder: Annotated[Path, typer.Argument(help="A finished output folder.")]) -> None:
+    """Write layers.nk, .setting, .otio and .lua of a finished folder anew, where it lies now."""
+
+    def work(on_event: OnEvent) -> None:
+        from penumbra.pipeline import rewrite_composites
+
+        rewrite_composites(folder.absolute())
+
+    _guard(work, json_events=False)
+
+
+@app.command()
+def camera(
+    folder: Annotated[Path, typer.Argument(help="A finished output folder.")],
+    file: Annotated[Path, typer.Argument(help="Where to: .json, or .txt for Omnimatte's text layout.")],
+) -> None:
+    """Write the camera of a finished folder as a file that --camera takes."""
+
+    def work(on_event: OnEvent) -> None:
+        from penumbra.track import CameraTrack, write_homographies
+        from penumbra.write import load_manifest
+
+        manifest = load_manifest(folder)
+        width, height = manifest["plate"]["canvas"][2:]
+        write_homographies(CameraTrack.from_dict(manifest["camera"]["homographies"]), file, (height, width))
 
     _guard(work, json_events=False)
 
@@ -398,7 +433,7 @@ def job_from_options(given: dict[str, Any], base: Job | None) -> Job:
         plate = replace(plate, frames=FrameRange.parse(given["frames"]))
     if "output" in given:
         output = replace(output, folder=str(here / given["output"]))
-    for key in ("precision", "compression", "previews", "clean"):
+    for key in ("precision", "compression", "previews", "clean", "splits", "combined"):
         output = replace(output, **{key: given[key]}) if key in given else output
     for key in ("seed", "device"):
         model = replace(model, **{key: given[key]}) if key in given else model

@@ -33,6 +33,24 @@ class LinearSpace:
     name: str
 
 
+# Red, green, blue, white x and y, as the makers and standards publish them.
+CHROMATICITIES: dict[str, tuple[float, ...]] = {
+    "lin_rec709": (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290),
+    "lin_rec2020": (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290),
+    "lin_p3d65": (0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.3290),
+    "lin_ap0": (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767),
+    "lin_ap1": (0.713, 0.293, 0.165, 0.830, 0.128, 0.044, 0.32168, 0.33767),
+    "lin_adobergb": (0.64, 0.33, 0.21, 0.71, 0.15, 0.06, 0.3127, 0.3290),
+    "Linear ARRI Wide Gamut 3": (0.684, 0.313, 0.221, 0.848, 0.0861, -0.102, 0.3127, 0.3290),
+    "Linear ARRI Wide Gamut 4": (0.7347, 0.2653, 0.1424, 0.8576, 0.0991, -0.0308, 0.3127, 0.3290),
+    "Linear REDWideGamutRGB": (0.780308, 0.304253, 0.121595, 1.493994, 0.095612, -0.084589, 0.3127, 0.3290),
+    "Linear S-Gamut3": (0.73, 0.28, 0.14, 0.855, 0.10, -0.05, 0.3127, 0.3290),
+    "Linear S-Gamut3.Cine": (0.766, 0.275, 0.225, 0.8, 0.089, -0.087, 0.3127, 0.3290),
+    "Linear V-Gamut": (0.73, 0.28, 0.165, 0.84, 0.10, -0.03, 0.3127, 0.3290),
+    "Linear DaVinci WideGamut": (0.8, 0.313, 0.1682, 0.9877, 0.079, -0.1155, 0.3127, 0.3290),
+}
+
+
 def srgb_encode(linear: FloatArray) -> FloatArray:
     """Linear light to the sRGB curve (IEC 61966-2-1), extended above 1 and mirrored below 0 so that it inverts."""
     size = np.abs(linear)

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from penumbra import __version__
+from penumbra.host_folders import fusion_folder, python_trap
 
 REQUIRED = ("numpy", "OpenImageIO", "av", "cv2", "onnxruntime", "safetensors")
 FOR_REFINEMENT = ("torch", "onnx", "onnxscript")
@@ -29,7 +30,7 @@ def report() -> tuple[list[str], bool]:
         lines.append("refinement      not available: pip install 'penumbra-layers[refine]'")
     if healthy:
         lines += [*_providers(), _color_configuration(), _weights()]
-    lines += [_host("Nuke", "Nuke"), _host("Resolve", "resolve")]
+    lines += [_host("Nuke", "Nuke"), *_resolve()]
     return lines, healthy
 
 
@@ -67,6 +68,16 @@ def _color_configuration() -> str:
 def _weights() -> str:
     found = sorted(path.name for path in WEIGHTS.glob("*.onnx")) if WEIGHTS.is_dir() else []
     return "weights         " + (", ".join(found) if found else "none shipped: refinement is needed")
+
+
+def _resolve() -> list[str]:
+    """Whether Resolve and our scripts are there, and what keeps it from running them."""
+    folder = fusion_folder(Path.home(), os.environ)
+    found = "its user folder is there" if folder.is_dir() else "no user folder"
+    ours = "our scripts are in it" if (folder / "PenumbraLayers").is_dir() else "our scripts are not: install resolve"
+    trap = python_trap(os.environ)
+    line = f"{'Resolve':<15} {shutil.which('resolve') or 'not on the PATH'}; {found}; {ours}"
+    return [line, f"  {trap}"] if trap else [line]
 
 
 def _host(name: str, command: str) -> str:

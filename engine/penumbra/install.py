@@ -10,15 +10,17 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from penumbra.errors import OutputError, PenumbraError
+from penumbra.host_folders import fusion_folder, python_trap
 from penumbra.storage import atomic_path
 
 # What plug-ins import of the engine: the standard library is all they need (see pyproject's import contracts).
 SHARED_MODULES = ("__init__", "errors", "events", "job", "launch", "layer_graph", "nuke_script")
 RECORD = "installed.json"
 ENGINE_FILE = "engine.txt"
+MODULES_MARK = b'"@PENUMBRA_MODULES@"'
 
 
 class InstallError(OutputError):
@@ -40,14 +42,16 @@ class HostPlugin:
 
     Files of the package's ``startup`` folder go to the top of ``folder``, everything else to ``folder/python``.
     ``hook``: a file of the host's that leads to ``folder``, made only where there is none; ``hook_text`` its text, and
-    ``advice`` what to do by hand where there is one already.
+    ``advice`` what to do by hand where there is one already. ``startup``: where else, seen from ``folder``, the files of
+    the ``startup`` folder go; :data:`MODULES_MARK` in them becomes the text of the path of ``folder/python``.
     """
 
     package: str
     folder: Path
-    hook: Path
-    hook_text: str
-    advice: str
+    hook: Path | None = None
+    hook_text: str = ""
+    advice: str = ""
+    startup: str = ""
 
 
 def nuke_plugin(home: Path | None = None) -> HostPlugin:
@@ -65,9 +69,23 @@ def nuke_plugin(home: Path | None = None) -> HostPlugin:
     )
 
 
+def resolve_plugin(home: Path | None = None) -> HostPlugin:
+    """Resolve's, in the user's ``Fusion`` folder, or in ``home``: scripts in its ``Scripts``, modules beside that.
+
+    Every ``.py`` below ``Scripts`` is listed in Resolve's menu, so the modules must lie elsewhere.
+    """
+    base = home or fusion_folder(Path.home(), os.environ)
+    return HostPlugin(
+        package="penumbra_resolve",
+        folder=base / "PenumbraLayers",
+        startup="../Scripts",
+        advice=python_trap(os.environ) or "In Resolve: Workspace, Scripts. docs/resolve.md says what each of them does.",
+    )
+
+
 def find_plugin(host: str, home: Path | None = None) -> HostPlugin:
     """The plug-in of a host by name; :class:`UnknownHostError` lists those there are."""
-    known = {"nuke": nuke_plugin}
+    known = {"nuke": nuke_plugin, "resolve": resolve_plugin}
     if host not in known:
         raise UnknownHostError(f"There is no plug-in for {host!r}.", "Known: " + ", ".join(known) + ".")
     return known[host](home)
@@ -80,14 +98,14 @@ def install(plugin: HostPlugin) -> list[str]:
     """
     files = dict(_files(plugin))
     ours = _recorded(plugin)
-    foreign = [name for name in files if name not in ours and (plugin.folder / name).exists()]
+    foreign = [name for name in files if name not in ours and _place(plugin, name).exists()]
     if foreign:
-        raise InstallError(f"{plugin.folder / foreign[0]} is not Penumbra's own.", "Move it away, or use --folder.")
+        raise InstallError(f"{_place(plugin, foreign[0])} is not Penumbra's own.", "Move it away, or use --folder.")
     try:
         # One that is there no more, or was changed by hand, is taken back first.
         _remove(plugin, ours)
         for name, body in files.items():
-            _write(plugin.folder / name, body)
+            _write(_place(plugin, name), body)
         made = _make_hook(plugin)
         _write(plugin.folder / RECORD, _record(files, plugin if made or _hook_is_ours(plugin) else None))
     except OSError as error:
@@ -106,7 +124,7 @@ def uninstall(plugin: HostPlugin) -> list[str]:
     try:
         kept = _remove(plugin, ours)
         lines = [f"{plugin.folder}: {len(ours) - len(kept)} files removed"]
-        if _hook_is_ours(plugin):
+        if plugin.hook is not None and _hook_is_ours(plugin):
             plugin.hook.unlink()
             lines.append(f"{plugin.hook}: removed")
         (plugin.folder / RECORD).unlink(missing_ok=True)
@@ -124,11 +142,20 @@ def _files(plugin: HostPlugin) -> Iterator[tuple[str, bytes]]:
     for name in SHARED_MODULES:
         yield f"python/penumbra/{name}.py", (engine / f"{name}.py").read_bytes()
     package = _package_folder(plugin.package)
-    for path in sorted(package.rglob("*.py")):
+    modules = json.dumps(str(plugin.folder / "python")).encode()
+    for path in sorted((*package.rglob("*.py"), *package.rglob("*.lua"))):
         inside = path.relative_to(package)
-        top = inside.parts[0] == "startup"
-        yield (inside.name if top else f"python/{plugin.package}/{inside.as_posix()}"), path.read_bytes()
+        if inside.parts[0] == "startup":
+            place = PurePosixPath(plugin.startup, *inside.parts[1:])
+            yield str(place), path.read_bytes().replace(MODULES_MARK, modules)
+        else:
+            yield f"python/{plugin.package}/{inside.as_posix()}", path.read_bytes()
     yield f"python/{plugin.package}/{ENGINE_FILE}", f"{sys.executable}\n".encode()
+
+
+def _place(plugin: HostPlugin, name: str) -> Path:
+    """Where a file goes. ``..`` is taken off by name: it leads nowhere from a folder that is not there yet."""
+    return Path(os.path.normpath(plugin.folder / name))
 
 
 def _package_folder(package: str) -> Path:
@@ -162,7 +189,7 @@ def _remove(plugin: HostPlugin, ours: dict[str, str]) -> list[Path]:
     """Removes our unchanged files; those that were changed stay and are returned."""
     kept = []
     for name, digest in ours.items():
-        path = plugin.folder / name
+        path = _place(plugin, name)
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
             path.unlink()
         elif path.exists():
@@ -182,19 +209,21 @@ def _prune(folder: Path) -> None:
 
 
 def _make_hook(plugin: HostPlugin) -> bool:
-    if plugin.hook.exists():
+    if plugin.hook is None or plugin.hook.exists():
         return False
     _write(plugin.hook, plugin.hook_text.encode())
     return True
 
 
 def _hook_is_ours(plugin: HostPlugin) -> bool:
-    return plugin.hook.is_file() and plugin.hook.read_bytes() == plugin.hook_text.encode()
+    return plugin.hook is not None and plugin.hook.is_file() and plugin.hook.read_bytes() == plugin.hook_text.encode()
 
 
 def _hook_leads(plugin: HostPlugin) -> bool:
     """Whether the host's own file leads to us already, however it came to it."""
-    return plugin.hook.is_file() and plugin.folder.name in plugin.hook.read_text(encoding="utf-8", errors="replace")
+    if plugin.hook is None or not plugin.hook.is_file():
+        return False
+    return plugin.folder.name in plugin.hook.read_text(encoding="utf-8", errors="replace")
 
 
 def _path_line(folder: Path) -> str:

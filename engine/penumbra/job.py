@@ -29,6 +29,9 @@ NAME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}\Z")
 PRECISIONS = ("half", "float")
 # Lossless only: layers that a lossy one changes cannot recompose to the plate.
 COMPRESSIONS = ("zips", "zip", "piz", "rle", "none")
+COMBINED = ("off", "multilayer", "multipart")
+# What a layer is taken further apart into: the ends of the parts' names.
+SPLITS = ("object", "shadow", "light")
 DEVICES = ("auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "mps")
 
 
@@ -190,7 +193,8 @@ class ModelSettings:
 @dataclass(frozen=True)
 class OutputSettings:
     """Where and how layers are written. ``replace``: take over a folder that holds another job's result. ``clean``:
-    write the clean plate itself too, with a matte of what was really seen.
+    write the clean plate itself too, with a matte of what was really seen. ``splits``: each layer also as
+    ``NAME_object``, ``NAME_shadow`` and ``NAME_light``. ``combined``: all layers of a frame also in one file.
     """
 
     folder: str
@@ -199,8 +203,14 @@ class OutputSettings:
     previews: bool = True
     replace: bool = False
     clean: bool = False
+    splits: bool = False
+    combined: str = "off"
 
     def __post_init__(self) -> None:
+        if self.combined not in COMBINED:
+            raise JobError(
+                f"Combined files of kind {self.combined!r} are not known.", "Use one of: " + ", ".join(COMBINED) + "."
+            )
         if self.precision not in PRECISIONS:
             raise JobError(f"Precision {self.precision!r} is not known.", "Use half or float.")
         if self.compression not in COMPRESSIONS:
@@ -231,6 +241,12 @@ class Job:
             # Folders of two names differing only in case are one folder on Windows and macOS.
             if folded.count(name.lower()) > 1:
                 raise JobError(f"Two masks are called {name!r}.", "Give every object its own name.")
+        for name in names:
+            taken = [f"{name}_{split}" for split in SPLITS if f"{name}_{split}".lower() in folded]
+            if self.output.splits and taken:
+                raise JobError(
+                    f"The splits of {name!r} would overwrite the object {taken[0]!r}.", "Give that object another name."
+                )
         for entry in self.order:
             if sorted(entry.objects) != sorted(names):
                 raise JobError(
@@ -242,6 +258,13 @@ class Job:
     def names(self) -> Tuple[str, ...]:
         """Object names as the masks give them."""
         return tuple(mask.name for mask in self.masks)
+
+    @property
+    def sequences(self) -> Tuple[str, ...]:
+        """Folders of the output that get one file a frame."""
+        splits = tuple(f"{name}_{split}" for name in self.names for split in SPLITS if self.output.splits)
+        others = (("clean",) if self.output.clean else ()) + (("layers",) if self.output.combined != "off" else ())
+        return ("background", *self.names, *splits, *others)
 
     def order_at(self, frame: int) -> Tuple[str, ...]:
         """Object names back to front at a frame."""
@@ -353,6 +376,8 @@ _SHAPES: Dict[type, Dict[str, Any]] = {
         "previews": _BOOLEAN,
         "replace": _BOOLEAN,
         "clean": _BOOLEAN,
+        "splits": _BOOLEAN,
+        "combined": {"type": "string", "enum": list(COMBINED)},
     },
 }
 _SHAPES[Job] = {

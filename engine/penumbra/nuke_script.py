@@ -159,7 +159,8 @@ def _occupant(
         return fronts[choices[0]]
     which = str(choices.index(occupants[-1]))
     for span, occupant in reversed(list(zip(graph.spans[:-1], occupants[:-1]))):
-        which = f"frame<={span.last}?{choices.index(occupant)}:({which})"
+        rest = f"({which})" if "?" in which else which
+        which = f"frame<={span.last}?{choices.index(occupant)}:{rest}"
     return ScriptNode("Switch", name, (("which", expression(which)),), tuple(fronts[c] for c in choices), at)
 
 

@@ -6,6 +6,7 @@ anywhere goes on from there and ends in the same bytes.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -25,13 +26,21 @@ from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.compositing import over, premultiply
 from penumbra.contract import CONTRACT_KEY, ModelContract
 from penumbra.decompose import LayerModels, decompose
-from penumbra.errors import EmptyMaskError, JobError, OutOfMemoryError, RecompositionError, TooShortError
+from penumbra.errors import (
+    EmptyMaskError,
+    FootageError,
+    JobError,
+    OutOfMemoryError,
+    OutputError,
+    RecompositionError,
+    TooShortError,
+)
 from penumbra.events import Event, OnEvent
 from penumbra.frames import Footage, Mask, WorkingClip
 from penumbra.job import Job
 from penumbra.journal import Journal, job_digest
 from penumbra.layer_graph import layer_graph, portable_path
-from penumbra.lift import Noise, lift_frame, measure_noise
+from penumbra.lift import Noise, lift_frame, measure_noise, split_layer
 from penumbra.lift.solve import Precision
 from penumbra.read import (
     CleanPlateReader,
@@ -49,9 +58,11 @@ from penumbra.write import (
     FrameWriter,
     frame_entry,
     frame_path,
+    load_manifest,
     prepare_output,
     verify_frame,
     write_clean_frame,
+    write_combined,
     write_composites,
     write_manifest,
     write_previews,
@@ -63,6 +74,7 @@ SOFTWARE = f"Penumbra {__version__}"
 WORKERS = max(1, min(2, os.cpu_count() or 1))
 NOISE_SAMPLES = 7
 LEAST_FRAMES = 2
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What the work folder need not keep once all layers are written.
 SCRATCH = (
     "frames.npy", "masks.npy", "luma.npy", "occupied.npy", "encoded.npy", "background.npy", "valid.npy", "low.npy",
@@ -145,6 +157,12 @@ def run(job: Job, on_event: OnEvent, resume: bool = False, report: Reporter | No
         raise OutOfMemoryError(
             "There is not enough memory for one frame of this plate.", "Close other programs, or use a larger machine."
         ) from error
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise OutputError(
+            f"The disk of {job.output.folder} takes no more: {error.strerror}.", "Make room, then run with --resume."
+        ) from error
 
 
 @contextmanager
@@ -168,7 +186,7 @@ def _open(job: Job, report: Reporter, resume: bool) -> Iterator[Shot]:
             report.warn(warning)
         prepare_output(Path(job.output.folder))
         journal = Journal(Path(job.output.folder))
-        folders = ("background", *job.names, *(("clean",) if job.output.clean else ()))
+        folders = job.sequences
         journal.open(job_digest(job, _inputs(job)), folders, resume, job.output.replace)
         size = job.model.working_size or working_size(footage.canvas, *_trained_short_side(job))
         small = SmallClip(journal.work, len(footage.frames), len(masks), footage.canvas, size)
@@ -263,6 +281,8 @@ def _clean_plate(shot: Shot, camera: CameraTrack) -> CleanSource:
     for warning in built.warnings:
         shot.report.warn(warning)
     shot.journal.put("never_seen_share", built.never_seen_share)
+    pixels = zip(numbers, built.misfit.tolist(), strict=True)
+    shot.journal.put("misfit", {str(number): round(away, 3) for number, away in pixels if np.isfinite(away)})
     return CleanSource(shot, built)
 
 
@@ -353,6 +373,12 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
         if shot.job.output.clean:
             write_clean_frame(output, footage, shot.job.output, SOFTWARE, number, behind, seen, plate.data)
         writer.write(stack, plate.data)
+        if shot.job.output.splits:
+            covers = dict(zip(shot.job.names, masks, strict=True))
+            for layer in stack.layers:
+                writer.write_layers(split_layer(layer, covers[layer.name], precision), number, plate.data)
+        if shot.job.output.combined != "off":
+            write_combined(output, footage, shot.job.output, SOFTWARE, stack, plate.data)
         verdict = verify_frame(output, footage, [layer.name for layer in stack.layers], plate)
         journal.finish_frame(number, frame_entry(verdict))
 
@@ -389,7 +415,7 @@ def _finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> Path:
         write_previews(output, shot.footage, job.names, job.order_at, shot.plate.read, report.step, report.should_stop)
     report.close_stage()
     manifest = _manifest(shot, camera, weights)
-    write_composites(output, layer_graph(manifest, _plate_pattern(job, output)))
+    write_composites(output, layer_graph(manifest, _plate_pattern(job.plate.path, output)))
     write_manifest(output, manifest)
     outside = [number for number, entry in sorted(journal.frames.items()) if not entry["within_bound"]]
     journal.put("finished", not outside)
@@ -404,16 +430,29 @@ def _finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> Path:
     return _tell_done(shot)
 
 
-def _plate_pattern(job: Job, output: Path) -> str | None:
+def rewrite_composites(folder: Path) -> None:
+    """Makes what hosts open fit for where a finished folder lies now; raises :class:`OutputError`.
+
+    A plate that is not where it was is left out.
+    """
+    manifest = load_manifest(folder)
+    try:
+        plate = _plate_pattern(manifest["job"]["plate"]["path"], folder)
+    except FootageError:
+        plate = None
+    write_composites(folder, layer_graph(manifest, plate))
+
+
+def _plate_pattern(plate: str, output: Path) -> str | None:
     """The plate's files as hosts name them; None for a movie, which hosts decode in their own ways."""
-    pattern = sequence_pattern(job.plate.path)
+    pattern = sequence_pattern(plate)
     return None if pattern is None else portable_path(pattern, output)
 
 
 def _all_there(shot: Shot) -> bool:
     """Whether every file of a finished run still lies where it was written; forgets the frames that miss one."""
     output, padding = Path(shot.job.output.folder), shot.footage.padding
-    names = ("background", *shot.job.names, *(("clean",) if shot.job.output.clean else ()))
+    names = shot.job.sequences
     lost = [
         number
         for number in shot.footage.frames
@@ -446,6 +485,7 @@ def _manifest(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> dict[
         "clean_plate": {
             "own": job.clean_plate.path if job.clean_plate else None,
             "never_seen_share": shot.journal.get("never_seen_share"),
+            "misfit": shot.journal.get("misfit"),
         },
         "working_size": list(shot.small.size),
         "noise": shot.journal.get("noise"),

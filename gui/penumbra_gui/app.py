@@ -41,9 +41,12 @@ TRANSLATIONS = Path(__file__).parent / "translations"
 
 
 class Panel:
-    """One window and everything behind it. ``folder``: where preferences, job files and the sample are kept."""
+    """One window and everything behind it.
 
-    def __init__(self, folder: Path, dialogs: Dialogs | None = None) -> None:
+    ``folder``: where preferences, job files and the sample are kept; ``examine``: ask the engine's doctor at the start.
+    """
+
+    def __init__(self, folder: Path, dialogs: Dialogs | None = None, examine: bool = True) -> None:
         self.folder = folder
         self.preferences = load_preferences(folder / "preferences.json")
         self.window = MainWindow()
@@ -54,7 +57,7 @@ class Panel:
         self.store = FrameStore(self.service, self.preferences.cache_mib * _MIB)
         self.dialogs = dialogs or Dialogs(self.window)
         self.queue = JobQueue(folder / "jobs")
-        self._closed = False
+        self._closed, self._examines = False, examine
         self._make_controllers()
         self._connect()
         self._begin()
@@ -98,7 +101,8 @@ class Panel:
         window.show_recent(self.preferences.recent)
         self.helpers.run(color_spaces, window.form.show_color_spaces, lambda error: window.add_log(str(error)))
         # The doctor imports every library: it must not compete with the first picture.
-        self.loop.later(_EXAMINE_MILLISECONDS, lambda: self.setup.examine(self.preferences.engine or None))
+        if self._examines:
+            self.loop.later(_EXAMINE_MILLISECONDS, lambda: self.setup.examine(self.preferences.engine or None))
         self._show_memory()
 
     def open(self, paths: list[str]) -> None:

@@ -38,7 +38,7 @@ def mask_input(name: str, number: int) -> str:
 
 def layers_inside(graph: LayerGraph) -> str:
     """The inner group: its input 0 is the plate, its output what the node shows."""
-    plate = ScriptNode("Input", "plate", (("number", "0"),), (), (-COLUMN, 0))
+    plate = ScriptNode("Input", "plate", (("number", "0"),), (), (-2 * COLUMN, 0))
     composite = chain(graph, f"[value {_NODE}.output]", "", (0, 0), _dressed)
     row = composite.bottom
     reads = tuple(composite.layers[name] for name in graph.names)
@@ -48,20 +48,22 @@ def layers_inside(graph: LayerGraph) -> str:
         "difference",
         (("operation", "difference"), ("output", "rgb")),
         (plate, composite.result),
-        (-COLUMN, row),
+        (-2 * COLUMN, row),
     )
+    # Beside the chain, whose wires would hide this one.
+    clean = ScriptNode("Dot", "clean_plate", (), (composite.background,), (-COLUMN, row))
     gained = ScriptNode(
         "Multiply",
         "gained",
         (("channels", "rgb"), ("value", expression(f"{_NODE}.gain"))),
         (apart,),
-        (-COLUMN, row + ROW),
+        (-2 * COLUMN, row + ROW),
     )
     shown = ScriptNode(
         "Switch",
         "show",
         (("which", expression(f"{_NODE}.show")),),
-        (composite.result, one, composite.result, composite.background, gained),
+        (composite.result, one, composite.result, clean, gained),
         (0, row + 2 * ROW),
     )
     out = ScriptNode("Output", "Output1", (), (shown,), (0, row + 3 * ROW))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import List
+from typing import List, Tuple
 
 import nuke
 
 from penumbra.layer_graph import BACKGROUND, LayerGraph, load_layer_graph
-from penumbra.nuke_script import ROW, layers_script, read_name
+from penumbra.nuke_script import COLUMN, ROW, layers_script, read_name
 from penumbra_nuke.group_script import LAYERS, fingerprint, layers_inside
 from penumbra_nuke.script_host import evaluated, one_undo, read_script
 
@@ -35,14 +35,18 @@ def send(node: nuke.Group) -> List[str]:
     prefix = _free_prefix(node)
     # The knob's own text, not what it comes to today: it may be an expression, and the script may move.
     folder = str(node["output"].value())
-    at = (node.xpos() + 4 * ROW, node.ypos())
     plate = node.input(0)
     with one_undo(f"Layers of {node.name()}"):
-        read_script(node.parent(), layers_script(graph, prefix, folder, at, plate_given=True))
+        read_script(node.parent(), layers_script(graph, prefix, folder, place_beside(node, graph), plate_given=True))
         check = nuke.toNode(_beside(node, f"{prefix}difference"))
         if plate is not None and check is not None:
             check.setInput(0, plate)
     return [prefix, *graph.names]
+
+
+def place_beside(node: nuke.Group, graph: LayerGraph) -> Tuple[int, int]:
+    """Where the clean plate goes so that nothing of the chain lies on the node or on masks laid out beside it."""
+    return node.xpos() + COLUMN * (len(graph.names) + 4), node.ypos() - ROW
 
 
 def _rebuild(node: nuke.Group, graph: LayerGraph) -> None:

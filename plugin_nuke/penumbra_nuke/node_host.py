@@ -15,6 +15,7 @@ import nuke
 from penumbra import __version__
 from penumbra.errors import JobError, OutputOfAnotherJobError, PenumbraError, Stopped
 from penumbra.job import load_job
+from penumbra.nuke_script import ROW
 from penumbra_nuke import layers_host, run_host
 from penumbra_nuke.engine import examine, locate_engine
 from penumbra_nuke.group_script import empty_inside, mask_input
@@ -32,7 +33,8 @@ Licence: Apache-2.0. Help: docs/nuke.md of the project."""
 
 
 def create() -> nuke.Group:
-    """A new node, in the script or, with a window, after the selected one."""
+    """A new node in the script; with a window, below the selected node, and plugged into it."""
+    selected = _selected() if nuke.GUI else None
     made = nuke.createNode("Group", inpanel=False) if nuke.GUI else nuke.nodes.Group()
     assert isinstance(made, nuke.Group)
     made.setName("Penumbra1")
@@ -40,9 +42,21 @@ def create() -> nuke.Group:
     names = ["object1"]
     read_script(made, empty_inside(names))
     made["wired"].setValue(" ".join(names))
+    if selected is not None:
+        # The group had no input yet when Nuke would have connected it.
+        made.setInput(0, selected)
+        made.setXYpos(selected.xpos(), selected.ypos() + ROW)
     if nuke.GUI:
         made.showControlPanel()
     return made
+
+
+def _selected() -> Optional[nuke.Node]:
+    # The list of all of them would cost an edition of ten nodes all ten.
+    try:
+        return nuke.selectedNode()
+    except ValueError:
+        return None
 
 
 def press(node: nuke.Group, action: str) -> None:

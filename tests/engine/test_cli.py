@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
@@ -14,8 +15,11 @@ from typer.testing import CliRunner
 from engine.test_pipeline import digests
 from engine.tiny_clip import tiny_weights, write_clip
 from penumbra import cli, launch
+from penumbra.color import LinearSpace
 from penumbra.events import Event, parse_event
+from penumbra.frames import Footage, Region
 from penumbra.launch import Engine, child_environment, find_engine
+from penumbra.track import CameraTrack, read_homographies
 
 LONG = 24
 
@@ -186,3 +190,19 @@ def test_events_survive_the_line():
     event = Event("progress", "refine", 3, 10, 1.5, None, values={"loss": float("nan")})
     back = parse_event(event.to_line())
     assert (back.stage, back.done, back.values) == ("refine", 3, {"loss": None})
+
+
+def test_the_camera_of_a_finished_folder_is_written_as_a_file_that_is_read_again(tmp_path):
+    size, homographies = (1280, 720), [[1, 0, 3.5 * n, 0, 1, 0.25 * n, 1e-6 * n, 0, 1] for n in range(3)]
+    track = CameraTrack((7, 8, 9), np.reshape(homographies, (3, 3, 3)), 0, False, np.ones(3, "f4"), np.ones(3, "f4"))
+    facts = {"order": {}, "frames": {}, "plate": {"canvas": [0, 0, *size]}, "camera": {"homographies": track.to_dict()}}
+    (tmp_path / "manifest.json").write_text(json.dumps({"penumbra_manifest": 1, **facts}))
+    region = Region(0, 0, *size)
+    footage = Footage("p", (7, 8, 9), region, region, LinearSpace("lin_rec709"), "srgb_tx")
+    for name in ("camera.json", "camera.txt"):
+        result = CliRunner().invoke(cli.app, ["camera", str(tmp_path), str(tmp_path / name)])
+        assert result.exit_code == 0, result.output
+        again = read_homographies(tmp_path / name, footage)
+        moved = np.linalg.inv(track.homographies[again.reference]) @ track.homographies
+        assert again.homographies == pytest.approx(moved / moved[:, 2:, 2:], abs=1e-9)
+    assert CliRunner().invoke(cli.app, ["camera", str(tmp_path / "none"), "c.json"]).exit_code == 4

@@ -174,7 +174,7 @@ def test_the_command_writes_table_report_and_figure(clip: Path, tmp_path: Path) 
     assert sum(line[:1] == [clip.name] and "effect_iou" not in line for line in lines) == 4
     sheet = cv2.imread(str(tmp_path / "comparison.png"))
     assert sheet.shape[1] > 7 * 200  # frame, mask, four methods, truth
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("obj*.exr") if "shipped" in str(path)}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("obj*.exr") if "_off" in str(path)}
     again = CliRunner().invoke(cli.app, [*arguments, "--resume", "--no-figures"])
     assert again.exit_code == 0, again.output
     assert before

@@ -1,5 +1,6 @@
 """A frame lifted: ownership from the network, edges from the masks, no ghost where nothing happens."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -7,7 +8,8 @@ from penumbra.color import DisplayEncoding
 from penumbra.compositing import recompose
 from penumbra.frames import Plate, Region
 from penumbra.lift import Noise, lift_frame, measure_noise
-from penumbra.lift.frame import sharpen_shares, upsample_rows
+from penumbra.lift.enlarge import enlarge
+from penumbra.lift.ownership import sharpen_shares
 from penumbra.lift.solve import Precision
 
 SIZE = (40, 60)
@@ -74,10 +76,10 @@ def test_soft_mask_edges_survive():
 
 def test_a_leak_is_taken_back_and_a_crossing_is_shared():
     strong, weak = np.full(SIZE, 0.5, np.float32), np.full(SIZE, 0.05, np.float32)
-    first, second = sharpen_shares([strong, weak])
+    first, second = sharpen_shares(np.stack([strong, weak]))
     assert second.max() < 0.001
     assert 1 - (1 - first) * (1 - second) == pytest.approx(1 - 0.5 * 0.95, abs=1e-5)
-    first, second = sharpen_shares([strong, strong])
+    first, second = sharpen_shares(np.stack([strong, strong]))
     assert first == pytest.approx(strong, abs=1e-5)
     assert second == pytest.approx(strong, abs=1e-5)
 
@@ -92,7 +94,14 @@ def test_a_shadow_falling_on_another_object_stays_with_who_casts_it():
 
 
 def test_enlarging_keeps_pixel_centres_where_they_are():
-    ramp = np.tile(np.arange(8, dtype=np.float32)[None, :, None] + 0.5, (4, 1, 1)) / 8
-    large = np.concatenate([upsample_rows(ramp, (16, 80), slice(top, top + 4)) for top in range(0, 16, 4)])
+    ramp = (np.tile(np.arange(8, dtype=np.float32)[None, None], (1, 4, 1)) + 0.5) / 8
+    tiles = [enlarge(ramp, (16, 80), slice(top, top + 4), slice(0, 80)) for top in range(0, 16, 4)]
     centres = (np.arange(80) + 0.5) / 80
-    assert large[7, 5:-5, 0] == pytest.approx(centres[5:-5], abs=1e-5)
+    assert np.concatenate(tiles, axis=1)[0, 7, 5:-5] == pytest.approx(centres[5:-5], abs=1e-5)
+
+
+def test_enlarging_is_opencvs_whatever_the_tile():
+    small = np.random.default_rng(0).random((7, 5), np.float32)
+    large = cv2.resize(small, (93, 61), interpolation=cv2.INTER_LINEAR)
+    tile = enlarge(small[None], (61, 93), slice(13, 40), slice(50, 93))[0]
+    assert tile == pytest.approx(large[13:40, 50:93], abs=1e-4)

@@ -1,34 +1,41 @@
-"""The guarantees of the lift as properties: whatever comes in, the layers recompose to the plate."""
+"""The guarantees of the solution as properties: whatever comes in, the layers recompose to the plate."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penumbra.compositing import recompose
-from penumbra.frames import Layer, LayerStack
+from penumbra.compositing import over
 from penumbra.lift.solve import FLOOR, Precision, solve
 
 
 def _case(seed, objects, peak, hard):
     rng = np.random.default_rng(seed)
     shape = (8, 9)
-    plate = (rng.random((*shape, 3)) ** 4 * peak).astype(np.float32)
-    clean = (rng.random((*shape, 3)) ** 2 * peak * rng.choice([0.01, 1, 3])).astype(np.float32)
-    alphas = [rng.random(shape).astype(np.float32) for _ in range(objects)]
+    plate = (rng.random((3, *shape)) ** 4 * peak).astype(np.float32)
+    clean = (rng.random((3, *shape)) ** 2 * peak * rng.choice([0.01, 1, 3])).astype(np.float32)
+    alphas = rng.random((objects, *shape)).astype(np.float32)
     if hard:
-        alphas = [
-            np.select([rng.random(shape) < 0.3, rng.random(shape) < 0.3], [0, 1], a).astype(np.float32) for a in alphas
-        ]
-        plate[rng.random(shape) < 0.1] = 0
-        clean[rng.random(shape) < 0.1] = 0
-        # Half floats, so that the written background can hold the plate exactly where nothing is owned.
+        alphas = np.select([rng.random(alphas.shape) < 0.3, rng.random(alphas.shape) < 0.3], [0, 1], alphas)
+        alphas[:, rng.random(shape) < 0.2] *= 1e-5
+        plate[:, rng.random(shape) < 0.1] = 0
+        clean[:, rng.random(shape) < 0.1] = 0
+    # Half floats, so that the written background can hold the plate exactly where nothing is owned.
     plate = plate.astype(np.float16).astype(np.float32)
-    colours = [(rng.random((*shape, 3)) * a[..., None] * peak).astype(np.float32) for a in alphas]
-    return plate, clean, alphas, colours
+    alphas = alphas.astype(np.float32)
+    colours = (rng.random((objects, 3, *shape)) * alphas[:, None] * peak).astype(np.float32)
+    presence = 1 - np.prod(1 - alphas, axis=0) ** rng.choice([1, 8])
+    return plate, clean, alphas, colours, presence
 
 
-@settings(max_examples=150, deadline=None)
+def recomposed(background, alphas, colours):
+    result = background.transpose(1, 2, 0)
+    for alpha, colour in zip(alphas, colours, strict=True):
+        result = over(np.concatenate([colour, alpha[None]]).transpose(1, 2, 0), result)
+    return result.transpose(2, 0, 1)
+
+
+@settings(max_examples=200, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     objects=st.integers(1, 4),
@@ -37,42 +44,79 @@ def _case(seed, objects, peak, hard):
     precision=st.sampled_from(list(Precision)),
 )
 def test_layers_recompose_within_the_bound_with_sound_values(seed, objects, peak, hard, precision):
-    plate, clean, alphas, colours = _case(seed, objects, peak, hard)
-    background, layers = solve(plate, clean, alphas, colours, precision)
-    stack = LayerStack(1, background, tuple(Layer(f"o{i}", x.astype(np.float32)) for i, x in enumerate(layers)))
-    excess = np.abs(recompose(stack) - plate) - (2.0**-10 * np.abs(plate) + 2.0**-12)
+    plate, clean, alphas, colours, presence = _case(seed, objects, peak, hard)
+    written = solve(plate, clean, alphas, colours, presence, precision)
+    excess = np.abs(recomposed(*written) - plate) - (2.0**-10 * np.abs(plate) + 2.0**-12)
     assert excess.max() <= 0
-    for layer in layers:
-        assert np.isfinite(layer).all()
-        assert layer.min() >= 0
-        assert layer[..., 3].max() <= 1
+    for values in written:
+        assert values.dtype == np.float32
+        assert np.isfinite(values).all()
         if precision is Precision.HALF:
-            assert np.array_equal(layer, layer.astype(np.float16).astype(np.float32))
+            assert np.array_equal(values, values.astype(np.float16).astype(np.float32))
+    _, raised, solved = written
+    assert raised.min() >= 0
+    assert raised.max() <= 1
+    assert solved.min() >= 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=st.sampled_from([0.25, 0.5, 2.0, 8.0]), hard=st.booleans())
+def test_scaling_the_light_scales_the_layers(seed, scale, hard):
+    plate, clean, alphas, colours, presence = _case(seed, 2, 1.0, hard)
+    plate, clean, colours = (np.maximum(values, 2.0**-6) for values in (plate, clean, colours))
+    background, raised, solved = solve(plate, clean, alphas, colours, presence, Precision.FLOAT)
+    scaled = solve(plate * scale, clean * scale, alphas, colours * scale, presence, Precision.FLOAT)
+    assert scaled[0] == pytest.approx(background * scale, rel=1e-5, abs=1e-6 * scale)
+    assert scaled[1] == pytest.approx(raised, abs=1e-5)
+    assert scaled[2] == pytest.approx(solved * scale, rel=1e-3, abs=1e-5 * scale)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    values=st.lists(
+        st.floats(-7e4, 7e4, width=32) | st.floats(-(2.0**-13), 2.0**-13, width=32), min_size=1, max_size=40
+    )
+)
+def test_rounding_to_half_is_to_the_nearest(values):
+    given_values = np.array(values, np.float32)
+    expected = np.clip(given_values, -65504, 65504).astype(np.float16).astype(np.float32)
+    near = Precision.HALF.nearest(given_values)
+    assert np.array_equal(near, near.astype(np.float16).astype(np.float32))
+    # The smallest halves are rounded twice, by a half and a quarter of a step at most.
+    step = np.maximum(np.abs(expected) * 2.0**-10, 2.0**-24)
+    clipped = np.clip(given_values, -65504, 65504)
+    assert (np.abs(near - clipped) <= 0.76 * step).all()
+    alphas = np.clip(np.abs(given_values), 0, 1)
+    up = Precision.HALF.upward(alphas)
+    assert np.array_equal(up, up.astype(np.float16).astype(np.float32))
+    assert (up >= alphas).all()
+    assert (up - alphas <= np.maximum(alphas * 2.0**-10, 2.0**-24)).all()
 
 
 def test_where_nothing_is_owned_the_background_is_the_plate():
-    plate, clean, alphas, colours = _case(3, 2, 1.0, hard=False)
-    alphas = [a * (FLOOR / 4) for a in alphas]
-    background, layers = solve(plate, clean, alphas, colours, Precision.HALF)
+    plate, clean, alphas, colours, _ = _case(3, 2, 1.0, hard=False)
+    alphas *= FLOOR / 4
+    background, raised, solved = solve(plate, clean, alphas, colours, alphas.sum(0), Precision.HALF)
     assert np.array_equal(background, plate)
-    assert all(not layer.any() for layer in layers)
+    assert not raised.any()
+    assert not solved.any()
 
 
 def test_a_shadow_is_raised_to_what_the_plate_needs_and_keeps_the_shares():
-    clean = np.full((1, 1, 3), 0.5, np.float32)
-    plate = np.full((1, 1, 3), 0.1, np.float32)
-    alphas = [np.full((1, 1), 0.1, np.float32), np.full((1, 1), 0.3, np.float32)]
-    colours = [np.zeros((1, 1, 3), np.float32)] * 2
-    background, layers = solve(plate, clean, alphas, colours, Precision.FLOAT)
-    through = [1 - layer[0, 0, 3] for layer in layers]
-    assert through[0] * through[1] * background[0, 0, 0] == pytest.approx(0.1, abs=1e-4)
+    clean, plate = np.full((3, 1, 1), 0.5, np.float32), np.full((3, 1, 1), 0.1, np.float32)
+    alphas = np.array([0.1, 0.3], np.float32).reshape(2, 1, 1)
+    background, raised, _ = solve(
+        plate, clean, alphas, np.zeros((2, 3, 1, 1), np.float32), np.ones((1, 1), np.float32), Precision.FLOAT
+    )
+    through = 1 - raised[:, 0, 0]
+    assert through.prod() * background[0, 0, 0] == pytest.approx(0.1, abs=1e-4)
     assert np.log(through[1]) / np.log(through[0]) == pytest.approx(np.log(0.7) / np.log(0.9), rel=1e-3)
 
 
 def test_a_hidden_layer_keeps_its_own_colour():
-    plate = np.full((1, 1, 3), 0.8, np.float32)
-    front, back = np.ones((1, 1), np.float32), np.full((1, 1), 0.9, np.float32)
-    colours = [np.full((1, 1, 3), 0.3, np.float32), np.full((1, 1, 3), 1e-4, np.float32)]
-    _, layers = solve(plate, plate * 0.5, [back, front], colours, Precision.FLOAT)
-    assert layers[0][0, 0, :3] == pytest.approx([0.3] * 3)
-    assert layers[1][0, 0, :3] == pytest.approx([0.8] * 3)
+    plate = np.full((3, 1, 1), 0.8, np.float32)
+    alphas = np.array([0.9, 1], np.float32).reshape(2, 1, 1)
+    colours = np.array([[0.3] * 3, [1e-4] * 3], np.float32).reshape(2, 3, 1, 1)
+    _, _, solved = solve(plate, plate * 0.5, alphas, colours, np.ones((1, 1), np.float32), Precision.FLOAT)
+    assert solved[0].ravel() == pytest.approx([0.3] * 3)
+    assert solved[1].ravel() == pytest.approx([0.8] * 3)

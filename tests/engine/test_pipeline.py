@@ -327,6 +327,21 @@ def test_the_users_own_clean_plate_and_camera_are_used(tmp_path):
     assert clean[behind] == pytest.approx(still.astype(np.float16)[behind])
 
 
+def test_the_clean_plate_itself_comes_with_a_matte_of_what_was_seen(tmp_path):
+    write_clip(tmp_path)
+    run(replace(tiny_job(tmp_path, clean=True), camera=CameraSettings("locked")), quiet)
+    assert_recomposes(tmp_path / "out")
+    for number in range(FIRST, FIRST + FRAMES):
+        pixels, spec = read(tmp_path / "out" / "clean" / f"clean.{number}.exr")
+        assert tuple(spec.channelnames) == ("R", "G", "B", "seen")
+        assert pixels.shape[:2] == SIZE
+        assert set(np.unique(pixels[..., 3])) <= {0.0, 1.0}
+        plate, mask = picture(number - FIRST)
+        ground = (pixels[..., 3] == 1) & (mask == 0)
+        ground[SIZE[0] // 3 - 2 :] = False
+        assert pixels[ground][:, :3] == pytest.approx(plate[ground], rel=2e-3)
+
+
 def test_a_truncated_movie_is_refused(tmp_path):
     movie = tmp_path / "plate.mp4"
     write_movie(movie, counted_frames(24))

@@ -128,6 +128,8 @@ def test_scenes_drawn_by_other_processes_are_the_same():
         pool.close()
 
 
+# PyTorch's compiler warns of what it does itself.
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow
 def test_the_compiled_network_learns_the_same():
     trainers = [Trainer(replace(TINY, compile=c, channels_last=c, precision="float32")) for c in (False, True)]

@@ -20,6 +20,7 @@ from penumbra.errors import (
 from penumbra.frames import Plate, Region
 from penumbra.job import FrameRange, PlateSettings
 from penumbra.read import PlateReader, check_color_space, inspect_footage, open_plate
+from penumbra.read.encodings import find_decoding
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "real"
 
@@ -196,6 +197,10 @@ CAMERAS = {
     "S-Log3 S-Gamut3.Cine": "Linear S-Gamut3.Cine",
     "ACEScct": "lin_ap1",
     "Apple Log": "lin_rec2020",
+    "ARRI LogC3 (EI800)": "Linear ARRI Wide Gamut 3",
+    "Log3G10 REDWideGamutRGB": "Linear REDWideGamutRGB",
+    "V-Log V-Gamut": "Linear V-Gamut",
+    "DaVinci Intermediate WideGamut": "Linear DaVinci WideGamut",
 }
 
 
@@ -216,9 +221,13 @@ def test_a_camera_space_decodes_to_the_linear_of_its_own_gamut(tmp_path: Path, n
 
 def test_arri_logc4_middle_grey() -> None:
     """ARRI's LogC4 specification, table 1: 18 % grey is code 0.2783958."""
-    from penumbra.read.encodings import find_decoding
-
     decoded = find_decoding("ARRI LogC4").decode(flat(0.2783958, 0.2783958, 0.2783958))
+    np.testing.assert_allclose(decoded, 0.18, rtol=1e-4)
+
+
+def test_davinci_intermediate_middle_grey() -> None:
+    """Blackmagic Design's DaVinci Wide Gamut Intermediate specification: 18 % grey is code 0.336043."""
+    decoded = find_decoding("DaVinci Intermediate WideGamut").decode(flat(0.336043, 0.336043, 0.336043))
     np.testing.assert_allclose(decoded, 0.18, rtol=1e-4)
 
 

@@ -80,6 +80,16 @@ def test_a_space_openimageio_does_not_know_is_still_named(tmp_path: Path) -> Non
     assert spec.getattribute("penumbra/space") == "Linear ARRI Wide Gamut 4"
 
 
+@pytest.mark.parametrize("space", ["lin_ap1", "Linear DaVinci WideGamut", "Linear ARRI Wide Gamut 4", "lin_rec709"])
+def test_layers_say_which_gamut_they_are_in(tmp_path: Path, space: str) -> None:
+    footage = make_footage(space=LinearSpace(space), source_space=space)
+    plate = make_plate(footage, footage.frames[0])
+    FrameWriter(tmp_path, footage, OutputSettings("out"), "test").write(take_apart(plate), plate.data)
+    with open_plate(PlateSettings(str(tmp_path / "background"))) as again:
+        assert again.footage.space.name == space
+        assert again.warnings == ()
+
+
 @pytest.mark.parametrize("precision", ["half", "float"])
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_every_format_keeps_coverage_exactly(tmp_path: Path, precision: str, compression: str) -> None:

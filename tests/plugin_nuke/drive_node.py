@@ -16,6 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 import nuke  # noqa: E402
 
 
+def say(facts):
+    """A line of JSON."""
+    sys.stdout.write(json.dumps(facts) + "\n")
+
+
 def start(folder):
     """Nuke's start: init.py, and with a window menu.py, of a folder of plug-ins."""
     for name in ("init.py", "menu.py") if nuke.GUI else ("init.py",):
@@ -58,7 +63,7 @@ def farm(shot):
     try:
         runpy.run_path(str(farm_host), run_name="__main__")
     except SystemExit as left:
-        print(json.dumps({"exit": left.code}))
+        say({"exit": left.code})
     return nuke.find("Penumbra1")
 
 
@@ -71,7 +76,7 @@ def smoke(shot):
     try:
         runpy.run_path(str(smoke_host), run_name="__main__")
     except SystemExit as left:
-        print(json.dumps({"exit": left.code}))
+        say({"exit": left.code})
     return nuke.find("Penumbra1")
 
 
@@ -91,7 +96,7 @@ def main():
         "nodes": [child._name() for child in nuke.SCRIPT.root._children],
         "foreign": sorted(set(sys.modules) & {"numpy", "OpenImageIO", "torch", "onnxruntime", "cv2", "typer"}),
     }
-    print(json.dumps(said))
+    say(said)
 
 
 main()

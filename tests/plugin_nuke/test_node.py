@@ -54,6 +54,15 @@ def test_a_new_node_passes_the_plate_on(comp):
     assert status(node) == "not run yet"
 
 
+def test_a_new_node_goes_below_the_selected_one(comp):
+    read = read_node(comp / "plate.%04d.exr")
+    read.setXYpos(100, 200)
+    read["selected"].setValue(True)
+    node = node_host.create()
+    assert node._input(0) is read
+    assert (node.xpos(), node.ypos()) == (100, 310)
+
+
 def test_inputs_are_named_after_the_objects(comp):
     node = penumbra_node(comp)
     assert inputs_of(node) == ["plate", "car", "person"]
@@ -185,7 +194,7 @@ def test_a_cancelled_or_failed_render_leaves_nothing_half_made(comp):
     assert list(comp.rglob("from-nuke/plate/*")) == []
     fakes.nuke.SCRIPT.cancel_render = False
     (comp / f"plate.{FIRST + 1}.exr").unlink()
-    with pytest.raises(FootageError, match="Nuke could not render plate.*no such file"):
+    with pytest.raises(FootageError, match=r"Nuke could not render plate.*no such file"):
         gathered(node)
     assert list(comp.rglob("from-nuke/plate/*")) == []
     assert not [child for child in node._children if child._kind == "Write"]

@@ -1,6 +1,6 @@
 """How much the background moves by itself: water, leaves, screens, and edges that no homography holds still.
 
-Measured on small frames far from every mask, as the robust deviation over time of what each place shows. It tells the
+Measured on small frames far from every mask, as the typical change from frame to frame of what each place shows. It tells the
 lift from which difference on an effect may be believed there, and refinement what nobody shall be asked to explain.
 """
 
@@ -20,7 +20,6 @@ from penumbra.color import DisplayEncoding, FloatArray
 SMOOTHING_SIGMA = 1.0  # as the lift smooths differences, so that grain weighs the same in both
 REACH = 0.12  # of the width: nearer to a mask a shadow is likelier than water
 FEWEST = 6  # pairs of frames that must see a place
-APART = 0.1  # of the clip, between frames compared: water has changed by then
 MEDIAN_DEVIATION = 0.6745  # of a normal distribution, in standard deviations
 
 
@@ -70,7 +69,7 @@ def add_small_frame(frames: SmallFrames, index: int, plate: FloatArray, free: ND
 def restlessness(frames: SmallFrames, mosaic: Mosaic, gains: FloatArray, encoding: DisplayEncoding) -> FloatArray:
     """Deviation over time of every place of a mosaic, (rows, columns) of its small picture, in display units.
 
-    From the median of differences between frames a little apart: what passes by, a shadow or a reflection, however
+    From the median of differences between neighbouring frames: what passes by, a shadow or a reflection, however
     long it stays, comes and goes between few such pairs; water and leaves differ in all of them. As a difference over
     three channels has it. Places that too few pairs of frames see take it from around.
     ``gains`` (N, 3): the clip's exposures, evened out first.
@@ -122,8 +121,7 @@ def _warped(
 
 
 def _deviation(stack: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
-    step = max(1, round(stack.shape[-1] * APART))
-    change = np.abs(stack[..., step:] - stack[..., :-step])
+    change = np.abs(stack[..., 1:] - stack[..., :-1])
     count = (~np.isnan(change)).sum(-1)
     change.sort(axis=-1)
     middle = np.take_along_axis(change, (np.maximum(count - 1, 0) // 2)[..., None], -1)[..., 0]

@@ -99,13 +99,20 @@ def _source(model: ModelSettings, output: Path) -> tuple[str, ModelSettings]:
 
 
 def _write_random(output: Path, seed: int) -> Path:
-    """Random weights in a file, of the shipped ones' size and contract, so that nothing else differs."""
+    """Random weights in a file, of the shipped ones' size and contract, so that nothing else differs.
+
+    A file that holds them already is left alone: jobs know their weights by the file's time, and resume by it.
+    """
     from penumbra.network import NetworkSize, load_weights, save_weights, seeded_network
 
     path, shipped = output / RANDOM_WEIGHTS, SHIPPED_WEIGHTS / "weights.safetensors"
-    contract, size = ModelContract(), NetworkSize()
+    contract, size, made = ModelContract(), NetworkSize(), f"random, seed {seed}"
     if shipped.is_file():
         network, contract, _ = load_weights(shipped)
         size = network.size
-    save_weights(seeded_network(seed, size), path, contract, {"made": f"random, seed {seed}"})
+    if path.is_file():
+        there, its_contract, metadata = load_weights(path)
+        if (there.size, its_contract, metadata.get("made")) == (size, contract, made):
+            return path
+    save_weights(seeded_network(seed, size), path, contract, {"made": made})
     return path

@@ -5,5 +5,6 @@ The network says which object owns which effect; the plate and the clean plate s
 
 from penumbra.lift.evidence import Noise, measure_noise
 from penumbra.lift.frame import lift_frame
+from penumbra.lift.splits import split_layer
 
-__all__ = ["Noise", "lift_frame", "measure_noise"]
+__all__ = ["Noise", "lift_frame", "measure_noise", "split_layer"]

@@ -76,7 +76,8 @@ def belief(size: FloatArray, noise: Noise, restless: FloatArray | None = None) -
     """
     if restless is None:
         return smoothstep(size, noise.threshold, 2 * noise.threshold)
-    return smoothstep(size / np.maximum(3 * restless, np.float32(noise.threshold)), 1, 2)
+    ratio = size / np.maximum(np.float32(3) * restless, np.float32(noise.threshold))
+    return smoothstep(np.asarray(ratio, np.float32), 1, 2)
 
 
 def smoothstep(value: FloatArray, low: float, high: float) -> FloatArray:

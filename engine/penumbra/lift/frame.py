@@ -39,12 +39,16 @@ class _Frame:
     noise: Noise
     restless: FloatArray | None
 
-    def idle(self, tile: Tile) -> bool:
-        """Whether neither the network nor a mask gives anything of a tile to any layer."""
+    def silent(self, tile: Tile) -> bool:
+        """Whether the network gives nothing of a tile to any layer, nor could by what lies around it."""
         small = tuple(
             footprint(n, large, span) for n, large, span in zip(self.reach.shape, self.plate.shape, tile, strict=False)
         )
-        return bool(self.reach[small].max() < FAINTEST and not any(mask[tile].any() for mask in self.masks))
+        return bool(self.reach[small].max() < FAINTEST)
+
+    def unmasked(self, tile: Tile) -> bool:
+        """Whether no mask touches a tile."""
+        return not any(mask[tile].any() for mask in self.masks)
 
 
 def lift_frame(
@@ -95,7 +99,7 @@ def lift_frame(
 
 def _show(frame: _Frame, tile: Tile, effects: FloatArray, outside: FloatArray) -> None:
     """Writes a tile of belief in effects outside all masks, and of where that is (both H x W)."""
-    if frame.idle(tile):
+    if frame.silent(tile) and frame.unmasked(tile):
         return
     wide, inner = _widened(tile, effects.shape)
     size = difference(frame.plate[wide], frame.clean[wide], frame.encoding)[inner]
@@ -127,12 +131,13 @@ def _lift(
     layers: Sequence[FloatArray],
 ) -> None:
     """Writes a tile of the background (H x W x 3) and of every layer (H x W x 4), which are black before."""
-    if frame.idle(tile):
+    if not effects[tile].any() and frame.unmasked(tile):
         background[tile] = precision.nearest(frame.plate[tile])
         return
     alphas, colours = alphas_of(ownership, frame.masks, effects, *tile)
     plate, clean = (_planes(image[tile]) for image in (frame.plate, frame.clean))
-    solved, raised, premultiplied = solve(plate, clean, alphas, colours, presence(alphas), precision)
+    outside = np.maximum.reduce([mask[tile] for mask in frame.masks]) < OUTSIDE
+    solved, raised, premultiplied = solve(plate, clean, alphas, colours, presence(alphas), precision, outside)
     background[tile] = solved.transpose(1, 2, 0)
     for layer, alpha, colour in zip(layers, raised, premultiplied, strict=True):
         layer[(*tile, slice(0, 3))] = colour.transpose(1, 2, 0)

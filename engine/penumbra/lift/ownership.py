@@ -13,24 +13,25 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
 from penumbra.lift.enlarge import enlarge
 
 # Alpha of a pixel the network gives to nobody: its output is limited to tanh 3.
 LEAST_ALPHA = np.float32((1 - np.tanh(3.0)) / 2)
-# Small pixels over which coefficients are fitted.
-SIGMA = 1.6
-RADIUS = 3
+# At 64 small lines, how often what is known of one small pixel is averaged with its neighbours', never across places
+# that show no effect; and how many pixels a share is carried on into effects that the network gives to nobody.
+AVERAGINGS = 16
+STEPS = 4
+# What is left of a share one small pixel further on.
+FADING = np.float32(0.6)
 # Share of the network's own alpha that is ownership even where the fit finds none: a rim that a slightly small mask
 # leaves over belongs to the object beside it, unless any effect's owner claims it.
-BESIDE = 0.1
+BESIDE = np.float32(0.1)
 # Coverage below which a pixel shows no object, so that a difference to the clean plate there is an effect.
 OUTSIDE = 0.02
 SHARPNESS = 3
-# What is left of a share one small pixel further into an effect that the network gives to nobody, and how far it goes.
-FADING = np.float32(0.6)
-STEPS = 4
 # Mean square of the guide from which a fit is trusted more than the network's own value.
 TRUST = np.float32(0.1)
 
@@ -65,25 +66,20 @@ def fit_ownership(
     """
     own = np.clip(alphas - LEAST_ALPHA, 0, 1)
     beyond = np.maximum(own - masks, 0)
-    share = _fit(beyond, effects, outside**2, beyond)
-    others = np.stack([_others(masks, index) for index in range(len(masks))])
-    left = np.maximum(beyond - share * effects, 0)
-    falling = np.stack(
-        [_fit(left[i : i + 1], others[i], others[i] ** 2, 0 * left[i : i + 1])[0] for i in range(len(masks))]
-    )
-    share = np.maximum(share, np.float32(BESIDE) * own)
-    share = np.stack([_spread(each, effects, outside) for each in share])
-    around = _blur(effects) / (_blur(outside) + np.float32(1e-3))
-    planes = [
-        np.concatenate([share[i][None], falling[i][None], colours[i].transpose(2, 0, 1)]) for i in range(len(own))
-    ]
-    return Ownership(np.concatenate([*planes, around[None]]).astype(np.float32), len(own))
+    opening = _opening(effects / np.maximum(outside, np.float32(0.25)))
+    share = _fit(beyond * outside, effects * outside, opening, beyond)
+    falling = _fit_falling(np.maximum(beyond - share * effects, 0), masks)
+    share = _spread(np.maximum(share, BESIDE * own), opening)
+    around = _average(effects, opening) / (_average(outside, opening) + np.float32(1e-3))
+    each = np.concatenate([share[:, None], falling[:, None], colours.transpose(0, 3, 1, 2)], axis=1)
+    return Ownership(np.concatenate([each.reshape(-1, *around.shape), around[None]]).astype(np.float32), len(own))
 
 
 def reach_of(alphas: FloatArray) -> FloatArray:
     """(h, w) the most that any layer can own at and near each small pixel; where it is 0 nothing need be lifted."""
     most = np.maximum(alphas.max(axis=0) - LEAST_ALPHA, 0).astype(np.float32)
-    return np.asarray(cv2.dilate(most, np.ones((2 * (RADIUS + STEPS) + 1,) * 2, np.uint8)), np.float32)
+    reach = 2 * (_scaled(AVERAGINGS, most) + _scaled(STEPS, most)) + 1
+    return np.asarray(cv2.dilate(most, np.ones((reach, reach), np.uint8)), np.float32)
 
 
 def alphas_of(
@@ -130,25 +126,51 @@ def _others(masks: FloatArray, index: int) -> FloatArray:
     return np.asarray(rest.max(axis=0) * (1 - masks[index]), np.float32)
 
 
-def _fit(values: FloatArray, guide: FloatArray, weight: FloatArray, prior: FloatArray) -> FloatArray:
+def _fit_falling(left: FloatArray, masks: FloatArray) -> FloatArray:
+    """(K, h, w) the share q of each layer in the other objects' masks, from what the effects outside leave of it."""
+    fitted = []
+    for index, value in enumerate(left):
+        others = _others(masks, index)
+        none = np.zeros_like(value)[None]
+        fitted.append(_fit(value[None] * others, others**2, _opening(others), none, times=1)[0])
+    return np.stack(fitted)
+
+
+def _fit(
+    values: FloatArray, guide: FloatArray, opening: FloatArray, prior: FloatArray, times: int = AVERAGINGS
+) -> FloatArray:
     """(K, h, w) of the locally best factors: values = factor * guide, by weighted least squares without intercept.
 
     Without one because nothing is owned where the guide shows nothing. Where it hardly shows, grain may be all it is:
     there the factor is ``prior`` (K, h, w), the value itself, not its ratio to next to nothing.
     """
-    power = _blur(weight * guide * guide) + TRUST
-    fitted = [(_blur(weight * guide * v) + TRUST * p) / power for v, p in zip(values, prior, strict=True)]
+    power = _average(guide * guide, opening, times) + TRUST
+    fitted = [(_average(guide * v, opening, times) + TRUST * p) / power for v, p in zip(values, prior, strict=True)]
     return np.asarray(np.clip(np.stack(fitted), 0, 1), np.float32)
 
 
-def _spread(share: FloatArray, effects: FloatArray, outside: FloatArray) -> FloatArray:
-    """(h, w) the share carried on, ever fainter, into effects that nothing parts from those it is sure of."""
-    open_to = np.clip(2 * effects / np.maximum(outside, np.float32(0.25)), 0, 1) * FADING
-    for _ in range(STEPS):
-        share = np.maximum(share, np.asarray(cv2.dilate(share, np.ones((3, 3), np.uint8)), np.float32) * open_to)
-    return np.asarray(share, np.float32)
+def _opening(shown: NDArray[np.floating]) -> FloatArray:
+    """(h, w) how freely a small pixel exchanges with its neighbours: fully where a guide shows on half of it."""
+    return np.asarray(np.clip(2 * shown, 0, 1), np.float32)
 
 
-def _blur(image: FloatArray) -> FloatArray:
-    size = 2 * RADIUS + 1
-    return np.asarray(cv2.GaussianBlur(image, (size, size), SIGMA, borderType=cv2.BORDER_REPLICATE), np.float32)
+def _average(image: FloatArray, opening: FloatArray, times: int = AVERAGINGS) -> FloatArray:
+    """A Gaussian mean along what is open, as a walk: effects that touch share it, those that do not never do."""
+    for _ in range(_scaled(times, image)):
+        image = np.asarray(cv2.GaussianBlur(image, (3, 3), 0.85, borderType=cv2.BORDER_REPLICATE), np.float32) * opening
+    return image
+
+
+def _spread(shares: FloatArray, opening: FloatArray) -> FloatArray:
+    """(K, h, w) shares carried on, ever fainter, into effects that nothing parts from those the network is sure of."""
+    spread = []
+    for share in shares:
+        for _ in range(_scaled(STEPS, share)):
+            further = np.asarray(cv2.dilate(share, np.ones((3, 3), np.uint8)), np.float32)
+            share = np.maximum(share, further * opening * FADING)
+        spread.append(share)
+    return np.stack(spread)
+
+
+def _scaled(steps: int, image: FloatArray) -> int:
+    return max(1, steps * int(image.shape[0]) // 64)

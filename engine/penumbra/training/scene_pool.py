@@ -7,6 +7,8 @@ resumes exactly.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -142,11 +144,14 @@ class ScenePool:
 
 
 def _sampling_processes(count: int) -> ProcessPoolExecutor:
+    spare = max(1, (os.cpu_count() or 1) - 1)
     # Forking a process that holds a CUDA context or threads is not safe.
-    return ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_one_thread)
+    return ProcessPoolExecutor(min(count, spare), mp_context=get_context("spawn"), initializer=_sampling_process)
 
 
-def _one_thread() -> None:
+def _sampling_process() -> None:
+    # Ctrl-C reaches every process of a terminal; training ends them itself once it has saved.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 

@@ -2,6 +2,7 @@
 
 from penumbra.storage import sweep_temporaries
 from penumbra.write.clean_sequence import write_clean_frame
+from penumbra.write.combined import write_combined
 from penumbra.write.composites import write_composites
 from penumbra.write.files import frame_path, prepare_output
 from penumbra.write.frame_writer import FrameWriter
@@ -21,6 +22,7 @@ __all__ = [
     "sweep_temporaries",
     "verify_frame",
     "write_clean_frame",
+    "write_combined",
     "write_composites",
     "write_manifest",
     "write_previews",

@@ -9,7 +9,7 @@ import numpy as np
 import OpenImageIO as oiio
 from numpy.typing import NDArray
 
-from penumbra.color import FloatArray
+from penumbra.color import CHROMATICITIES, FloatArray
 from penumbra.errors import OutputError
 from penumbra.frames import Footage, Region
 from penumbra.job import OutputSettings
@@ -34,6 +34,9 @@ def exr_spec(footage: Footage, data: Region, channels: tuple[str, ...], output: 
     spec.attribute("compression", output.compression)
     spec.attribute("PixelAspectRatio", float(footage.pixel_aspect))
     spec.attribute("oiio:ColorSpace", footage.space.name)
+    if footage.space.name in CHROMATICITIES:
+        # Camera gamuts have no interop id that OpenImageIO would write: without these they would pass for Rec.709.
+        spec.attribute("chromaticities", oiio.TypeDesc("float[8]"), CHROMATICITIES[footage.space.name])
     # Left alone OpenImageIO writes the time of day, and the same input would give other bytes on every run.
     spec.attribute("DateTime", "")
     if footage.fps is not None:

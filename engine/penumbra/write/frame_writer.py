@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
 from penumbra.errors import PenumbraError
-from penumbra.frames import Footage, LayerStack, Region
+from penumbra.frames import Footage, Layer, LayerStack, Region
 from penumbra.job import OutputSettings
 from penumbra.write.exr import RGB, RGBA, exr_spec, tag_frame, write_exr
 from penumbra.write.files import frame_path
@@ -44,11 +45,18 @@ class FrameWriter:
         """
         if stack.background.shape[:2] != self._footage.canvas.shape:
             raise ValueError(f"frame {stack.number} of {stack.background.shape[:2]} does not cover the canvas")
-        rows, columns = data.slices_in(self._footage.canvas)
         images = [(BACKGROUND, stack.background), *((layer.name, layer.pixels) for layer in stack.layers)]
-        cropped = [(name, self._stored(name, stack.number, pixels[rows, columns])) for name, pixels in images]
+        self._write_images(images, stack.number, data)
+
+    def write_layers(self, layers: Sequence[Layer], number: int, data: Region) -> None:
+        """Writes further layers of a frame, each into its own folder, as :meth:`write` does and raising as it does."""
+        self._write_images([(layer.name, layer.pixels) for layer in layers], number, data)
+
+    def _write_images(self, images: Sequence[tuple[str, FloatArray]], number: int, data: Region) -> None:
+        rows, columns = data.slices_in(self._footage.canvas)
+        cropped = [(name, self._stored(name, number, pixels[rows, columns])) for name, pixels in images]
         with ThreadPoolExecutor(min(_THREADS, len(cropped))) as pool:
-            for written in [pool.submit(self._write_one, name, stack.number, px, data) for name, px in cropped]:
+            for written in [pool.submit(self._write_one, name, number, px, data) for name, px in cropped]:
                 written.result()
 
     def _write_one(self, name: str, number: int, pixels: NDArray[np.float16] | FloatArray, data: Region) -> None:

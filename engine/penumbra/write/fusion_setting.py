@@ -18,6 +18,15 @@ CHECK_GAIN = 1024
 COLUMN, ROW = 110, 66
 # Fusion's own number for float32: half as the tools' depth would round once per layer.
 _FLOAT32 = 5
+_FORMATS = {
+    ".exr": "OpenEXRFormat",
+    ".png": "PNGFormat",
+    ".tif": "TiffFormat",
+    ".tiff": "TiffFormat",
+    ".jpg": "JpegFormat",
+    ".jpeg": "JpegFormat",
+    ".dpx": "DPXFormat",
+}
 _LINEAR_FROM_SRGB = "if({0}2<=0.04045,{0}2/12.92,((max({0}2,0)+0.055)/1.055)^2.4)"
 
 
@@ -90,7 +99,7 @@ def import_table(graph: LayerGraph) -> str:
 
 def quoted(text: str) -> str:
     """A string as Lua spells it. Bytes beyond ASCII stay as they are: Fusion reads UTF-8."""
-    for character, spelled in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r"), ("\0", "\\0")):
+    for character, spelled in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
         text = text.replace(character, spelled)
     return f'"{text}"'
 
@@ -141,7 +150,7 @@ def _loader(graph: LayerGraph, name: str, pattern: str, at: tuple[int, int]) -> 
     clip: dict[str, str | int | bool] = {
         "ID": "Clip1",
         "Filename": _numbered(pattern, graph.first),
-        "FormatID": "OpenEXRFormat" if pattern.lower().endswith(".exr") else "",
+        "FormatID": _FORMATS.get(Path(pattern).suffix.lower(), ""),
         "StartFrame": graph.first,
         "Length": count,
         "LengthSetManually": True,
@@ -183,13 +192,15 @@ def _check(graph: LayerGraph, folder: Path, result: Tool, prefix: str) -> Iterat
     linear = _linear_plate(graph)
     if graph.plate is None or linear is None:
         return
-    files = _loader(graph, f"{prefix}plate", str(folder / graph.plate.pattern), (-COLUMN, 0))
+    pattern = folder / graph.plate.pattern
+    files = _loader(graph, f"{prefix}plate", str(pattern.parent.resolve() / pattern.name), (-COLUMN, 0))
     yield files
     shown = {
         f"{channel}Expression": f"abs({letter}1-{linear.format(letter)})*{CHECK_GAIN}"
         for channel, letter in (("Red", "r"), ("Green", "g"), ("Blue", "b"))
     }
-    inputs = {"Image1": Link(result.name), "Image2": Link(files.name), **shown, "AlphaExpression": "1"}
+    images = {"Image1": Link(result.name), "Image2": Link(files.name)}
+    inputs: dict[str, Value] = {**images, **shown, "AlphaExpression": "1"}
     yield Tool("Custom", f"{prefix}check", (-COLUMN, result.at[1] + ROW), inputs)
 
 

@@ -81,7 +81,7 @@ TOP_LEVEL: dict[str, dict[str, Any]] = {
     "working_size": _PAIR,
     "noise": _or_null(_ANY),
     "camera": _record({"mode": _STRING, "locked": _BOOLEAN, "quality": _ANY, "homographies": _ANY}, ("locked",)),
-    "clean_plate": _record({"own": _or_null(_STRING), "never_seen_share": _or_null(_NUMBER)}),
+    "clean_plate": _record({"own": _or_null(_STRING), "never_seen_share": _or_null(_NUMBER), "misfit": _ANY}),
     "seconds": {"type": "object", "additionalProperties": _or_null(_NUMBER)},
     "job": {"type": "object"},
     "order": _by_frame(_STRINGS),

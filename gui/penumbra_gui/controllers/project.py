@@ -177,6 +177,7 @@ class ProjectController:
         self._session.finished = frozenset()
         self._session.verdict = None
         self._set(project)
+        self.check()
 
     def _find_finished(self) -> None:
         """Looks on a thread: folders may lie on a slow server."""

@@ -70,8 +70,8 @@ class DisplayTransform:
         bits = np.clip(linear, 0, _PEAK).astype(np.float16).view(np.uint16)
         if self._lattice is not None:
             return _by_lattice(_SHAPED.take(bits), self._lattice)
-        if self._tables.shape[0] == 1:
-            return self._tables[0].take(bits)
+        if len(self._tables) == 1:
+            return np.asarray(self._tables[0].take(bits), np.float32)
         return np.stack([self._tables[c].take(bits[..., c]) for c in range(3)], axis=-1)
 
     def _sample_axis(self) -> FloatArray | None:

@@ -87,8 +87,6 @@ class FootageService:
             process.wait()
         if self._reader is not None:
             self._reader.join()
-        assert process.stdout is not None
-        process.stdout.close()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._closed:
@@ -123,6 +121,7 @@ class FootageService:
                 self._take(line, process)
         except (OSError, ValueError):
             pass
+        process.stdout.close()
         with self._lock:
             lost = list(self._waiting.values())
             self._waiting.clear()

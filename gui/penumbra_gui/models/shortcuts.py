@@ -52,7 +52,7 @@ SHORTCUTS: dict[str, tuple[Shortcut, ...]] = {
         Shortcut("start", ("Ctrl+Return",), "Start or resume"),
         Shortcut("stop", ("Ctrl+.",), "Stop"),
         Shortcut("log", ("Ctrl+L",), "Show or hide the log"),
-        Shortcut("shortcuts", ("?", "F1"), "This sheet"),
+        Shortcut("shortcuts", ("?", "F1"), "All shortcuts"),
         Shortcut("quit", ("Ctrl+Q",), "Quit"),
     ),
 }

@@ -77,12 +77,6 @@ class ViewBar(QFrame):
             (self._display, 2),
             (self._view, 3),
         )
-            (fit, 0),
-            (self._exposure, 0),
-            (self._gamma, 0),
-            (self._display, 2),
-            (self._view, 3),
-        )
         for widget, stretch in below:
             second.addWidget(widget, stretch)
         column = QVBoxLayout(self)

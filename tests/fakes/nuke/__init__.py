@@ -26,8 +26,8 @@ from ._graph import (  # noqa: F401
     Multiline_Eval_String_Knob,
     Node,
     PyScript_Knob,
-    Script_Knob,
     Root,
+    Script_Knob,
     String_Knob,
     Tab_Knob,
     Text_Knob,
@@ -142,6 +142,14 @@ class _Nodes:
 
 
 nodes = _Nodes()
+
+
+def selectedNode():  # noqa: N802
+    check_thread("selectedNode")
+    for child in reversed(_here()._children):
+        if child._knobs["selected"]._number(0):
+            return touch(child)
+    raise ValueError("no node selected")
 
 
 def createNode(kind, knobs="", inpanel=True):  # noqa: N802

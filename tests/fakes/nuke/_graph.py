@@ -1,4 +1,4 @@
-"""Nodes and knobs of the fake, strict where the real ones are: wrong thread, deleted nodes, unknown knobs, ten nodes."""
+"""Nodes and knobs of the fake, strict where the real ones are: threads, deleted nodes, unknown knobs, ten nodes."""
 
 import threading
 
@@ -311,12 +311,13 @@ def run_callback(node, knob, code):
 
 
 COMMON = (
-    "name:s", "xpos:i", "ypos:i", "label:e", "note_font:s", "note_font_size:i", "tile_color:i", "selected:b", "hide_input:b", "disable:b",
+    "name:s", "xpos:i", "ypos:i", "label:e", "note_font:s", "note_font_size:i", "tile_color:i", "selected:b",
+    "hide_input:b", "disable:b",
     "knobChanged:s", "onCreate:s", "autolabel:s",
 )  # fmt: skip
 CLASSES = {
-    "Root": (0, ("name:f", "project_directory:f", "first_frame:i", "last_frame:i", "format:s", "proxy:b", "colorManagement:s",
-                 "OCIO_config:s", "workingSpaceLUT:s", "fps:d", "customOCIOConfigPath:f")),
+    "Root": (0, ("name:f", "project_directory:f", "first_frame:i", "last_frame:i", "format:s", "proxy:b",
+                 "colorManagement:s", "OCIO_config:s", "workingSpaceLUT:s", "fps:d", "customOCIOConfigPath:f")),
     "Read": (0, ("file_type:s", "file:f", "format:s", "first:i", "last:i", "origfirst:i", "origlast:i", "origset:b",
                  "before:s", "after:s", "frame_mode:s", "frame:s", "on_error:s", "colorspace:s", "premultiplied:b",
                  "raw:b", "auto_alpha:b", "proxy:f", "localizationPolicy:s", "reload:r")),
@@ -326,7 +327,7 @@ CLASSES = {
     "Switch": (1000, ("which:d",)),
     "Multiply": (2, ("channels:s", "value:d")),
     "Grade": (2, ("channels:s", "multiply:d", "gamma:d", "add:d")),
-    "Expression": (1, ("channel0:s", "expr0:s", "channel1:s", "expr1:s", "channel2:s", "expr2:s", "channel3:s", "expr3:s")),
+    "Expression": (1, tuple(f"{knob}{index}:s" for index in range(4) for knob in ("channel", "expr"))),
     "Colorspace": (2, ("channels:s", "colorspace_in:s", "colorspace_out:s")),
     "NoOp": (1, ()),
     "Dot": (1, ()),

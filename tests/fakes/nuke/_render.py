@@ -1,7 +1,6 @@
 """What nodes of the fake give at a frame, read and written with OpenImageIO: {channel: H x W float32}."""
 
-import os
-import re
+from pathlib import Path
 
 import numpy as np
 import OpenImageIO as oiio
@@ -159,7 +158,7 @@ def write(node, frame):
         values = values[::2, ::2]
     path = expand(_tcl.substitute(_text(node, "file"), node), frame)
     if _value(node, "create_directories", frame):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     half = _text(node, "datatype") == "16 bit half"
     spec = oiio.ImageSpec(values.shape[1], values.shape[0], len(channels), oiio.HALF if half else oiio.FLOAT)
     spec.channelnames = tuple({"red": "R", "green": "G", "blue": "B", "alpha": "A"}[name] for name in channels)

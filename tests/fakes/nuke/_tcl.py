@@ -1,6 +1,6 @@
 """The little of Tcl and of Nuke's expressions that our scripts use: words, ``[value ...]``, ``frame<=3?0:1``."""
 
-import os
+import posixpath
 import re
 
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
@@ -87,7 +87,7 @@ def _call(command, node):
     if name == "value":
         return node._find_knob(rest)._evaluated()
     if (name, rest[:8]) == ("file", "dirname "):
-        return os.path.dirname(rest[8:]) or "."
+        return posixpath.dirname(rest[8:]) or "."
     raise RuntimeError(f"invalid command name {name!r}")
 
 

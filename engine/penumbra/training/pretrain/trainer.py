@@ -145,6 +145,8 @@ class Trainer:
         self.optimiser = self._new_optimiser()
         if settings.compile:
             # In place, part by part: the names in checkpoints stay as they are (why not in one piece: decision 0009).
+            # What was compiled for an earlier stage counts against a limit, past which nothing more would be.
+            torch.compiler.reset()
             for name in _COMPILED_PARTS:
                 getattr(self.network, name).compile()
         self.model = self.workers.together(self.network, self.device)

@@ -1,0 +1,114 @@
+"""Makes the pictures of docs/panel.md: the real window, a real engine, a rendered clip.
+
+``python docs/panel_pictures.py [FOLDER] [SCALE]`` writes ``panel_*.png``, 1280x800 points, into FOLDER (docs/images).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+SCALE = sys.argv[2] if len(sys.argv) > 2 else "1"
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ["QT_SCALE_FACTOR"] = SCALE
+
+from PySide6.QtCore import QEventLoop, QPoint  # noqa: E402 # the scale has to stand before Qt is loaded
+from PySide6.QtWidgets import QApplication, QWidget  # noqa: E402
+
+from penumbra.job import RefineSettings  # noqa: E402
+from penumbra_gui.app import Panel  # noqa: E402
+from penumbra_gui.models.engine_setup import make_sample  # noqa: E402
+from penumbra_gui.views.dialogs import PreferencesDialog, ShortcutsDialog  # noqa: E402
+from penumbra_gui.views.theme import apply_theme  # noqa: E402
+
+STEPS = 40
+
+
+def spin(app: QApplication, until: Callable[[], bool], seconds: float = 600.0) -> None:
+    """Runs the event loop until a condition or the time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not until():
+        app.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
+        time.sleep(0.005)
+
+
+def main() -> None:
+    """All pictures."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "images"
+    app = QApplication(["penumbra"])
+    apply_theme(app)
+    with tempfile.TemporaryDirectory() as home:
+        os.chdir(home)
+        job = make_sample(None, Path("clip"))
+        panel = Panel(Path(home))
+        panel.window.show()
+        draw(app, panel, job, lambda name, widget: widget.grab().save(str(folder / f"panel_{name}.png")))
+        panel.close()
+
+
+def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidget], object]) -> None:
+    """The window at every step of a job."""
+    window, still = panel.window, lambda: spin(app, lambda: False, 2)
+    spin(app, lambda: panel.setup.report.version != "")
+    save("welcome", window)
+    panel.open([str(job)])
+    spin(app, lambda: panel.session.facts is not None)
+    panel.project.take_project(replace(panel.session.project, refine=RefineSettings(steps=STEPS)))
+    spin(app, lambda: window.viewer._whole is not None and panel.session.facts is not None)
+    panel.viewer.go_to(12)
+    still()
+    save("clip", window)
+    panel.act("start")
+    spin(app, lambda: bool(panel.run.state.preview) and len(panel.run.state.losses) > 12)
+    still()
+    save("refine", window)
+    panel.act("stop")
+    spin(app, lambda: not panel.run.active)
+    still()
+    save("stopped", window)
+    panel.act("start")
+    spin(app, lambda: panel.run.active)
+    spin(app, lambda: not panel.run.active)
+    spin(app, lambda: panel.session.output is not None, 20)
+    panel.act("wipe")
+    still()
+    save("wipe", window)
+    panel.act("wipe")
+    panel.viewer.change("outlines", False)
+    window.layers.without.emit("obj0")
+    still()
+    save("without", window)
+    window.layers.without.emit("")
+    window.layers.soloed.emit("obj0")
+    window.layers.backdrop_chosen.emit("checkerboard")
+    window.viewer.pointed.emit(200, 90)
+    still()
+    save("layers", window)
+    panel.act("log")
+    window.messages.show_message(
+        "error",
+        "The plate lacks frames 1012-1014 of 1001-1050.",
+        "Render them, or ask for a frame range without holes.",
+        "what the engine said",
+        (("resume", "Resume"),),
+    )
+    still()
+    save("error", window)
+    for name, dialog in (
+        ("preferences", PreferencesDialog(panel.preferences, "\n".join(panel.setup.report.lines), window)),
+        ("shortcuts", ShortcutsDialog(window)),
+    ):
+        dialog.move(QPoint(60, 60))
+        dialog.show()
+        still()
+        save(name, dialog)
+        dialog.close()
+
+
+if __name__ == "__main__":
+    main()

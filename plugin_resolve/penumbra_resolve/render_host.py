@@ -1,0 +1,166 @@
+"""What the engine cannot read by itself, rendered by Resolve to EXR; whatever was set for that is set back."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List
+
+from penumbra.errors import FootageError, JobError
+from penumbra_resolve.api import Project
+from penumbra_resolve.sources import ClipFacts, Footage
+from penumbra_resolve.timeline_host import Host, HostError, OnTrack
+
+POLL_SECONDS = 0.5
+_PRESET = "Penumbra: what was set before"
+# Lossless ones only; names as Resolve's list of codecs has them, by what they contain.
+_CODECS = ("RGBHalfZIP", "RGBHalf", "RGBFloatZIP", "RGBFloat")
+# What Resolve calls a timeline's output -> what OpenColorIO calls it. Of the others, nothing is guessed.
+_OUTPUT_SPACES = {
+    ("rec.709 gamma 2.4", ""): "g24_rec709",
+    ("rec.709 (scene)", ""): "rec709_camera_rec709",
+    ("srgb", ""): "srgb_tx",
+    ("srgb gamma 2.2", ""): "srgb_tx",
+    ("rec.709", "gamma 2.4"): "g24_rec709",
+    ("rec.709", "gamma 2.2"): "g22_rec709",
+    ("rec.709", "srgb"): "srgb_tx",
+    ("rec.709", "linear"): "lin_rec709",
+    ("aces ap1", "linear"): "ACEScg",
+    ("acescg", ""): "ACEScg",
+}
+
+
+def render_clip(host: Host, clip: OnTrack, folder: Path, name: str, over: ClipFacts, alpha: bool) -> Footage:
+    """One track alone, over the time ``over`` and ``clip`` share, as ``folder/name_########.exr``.
+
+    Raises :class:`FootageError` where Resolve does not render all of it; half-made files are removed then.
+    """
+    first, end = max(clip.facts.start, over.start), min(clip.facts.end, over.end)
+    _clear(folder, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "SelectAllFrames": False,
+        "MarkIn": first,
+        "MarkOut": end - 1,
+        "TargetDir": str(folder),
+        # Resolve puts the underscore there by itself only behind a digit.
+        "CustomName": f"{name}_",
+        "ExportVideo": True,
+        "ExportAudio": False,
+        "ExportAlpha": alpha,
+    }
+    try:
+        with _kept_settings(host.project), _alone(host, clip.track):
+            _render(host, {**settings, **({"AlphaMode": 0} if alpha else {})}, name)
+        return _rendered(folder, name, first, end - first)
+    except BaseException:
+        _clear(folder, name)
+        raise
+
+
+def rendered_space(project: Project) -> str:
+    """The colour space of what Resolve renders, as OpenColorIO names it; raises :class:`JobError` where unknown."""
+    managed = str(project.GetSetting("colorScienceMode") or "")
+    space = str(project.GetSetting("colorSpaceOutput") or "").strip().lower()
+    gamma = str(project.GetSetting("colorSpaceOutputGamma") or "").strip().lower()
+    apart = str(project.GetSetting("separateColorSpaceAndGamma") or "0") == "1"
+    known = _OUTPUT_SPACES.get((space, gamma if apart else ""))
+    if known is None or managed == "":
+        raise JobError(
+            f"This clip must be rendered, and it cannot be told what the project's output {space!r} {gamma!r} is.",
+            "Export the clip yourself as EXR with a colour space you know, and open it in the panel.",
+        )
+    return known
+
+
+@contextmanager
+def _kept_settings(project: Project) -> Iterator[None]:
+    """The Deliver page as the user left it, by way of a preset of its own."""
+    project.DeleteRenderPreset(_PRESET)
+    kept = project.SaveAsNewRenderPreset(_PRESET)
+    try:
+        yield
+    finally:
+        if kept:
+            project.LoadRenderPreset(_PRESET)
+            project.DeleteRenderPreset(_PRESET)
+
+
+@contextmanager
+def _alone(host: Host, track: int) -> Iterator[None]:
+    """Only this video track is on meanwhile."""
+    tracks = range(1, int(host.timeline.GetTrackCount("video")) + 1)
+    before: Dict[int, bool] = {index: bool(host.timeline.GetIsTrackEnabled("video", index)) for index in tracks}
+    try:
+        for index in tracks:
+            host.timeline.SetTrackEnable("video", index, index == track)
+        yield
+    finally:
+        for index, enabled in before.items():
+            host.timeline.SetTrackEnable("video", index, enabled)
+
+
+def _render(host: Host, settings: Dict[str, object], name: str) -> None:
+    project = host.project
+    codec = _codec(project.GetRenderCodecs("exr") or {})
+    accepted = (
+        project.SetCurrentRenderFormatAndCodec("exr", codec),
+        project.SetCurrentRenderMode(1),
+        project.SetRenderSettings(dict(settings)),
+    )
+    job = project.AddRenderJob() if all(accepted) else ""
+    if not job:
+        raise HostError(f"Resolve does not take a render job for {name}.", "Open the Deliver page once, and try again.")
+    try:
+        if not project.StartRendering([job]):
+            raise HostError(f"Resolve does not start rendering {name}.", "Wait for what it is rendering now.")
+        _wait(lambda: project.GetRenderJobStatus(job), name)
+    finally:
+        project.DeleteRenderJob(job)
+
+
+def _codec(codecs: Dict[str, str]) -> str:
+    for wanted in _CODECS:
+        for found in codecs.values():
+            if wanted.lower() in found.lower():
+                return found
+    raise HostError("This Resolve offers no lossless EXR to render to.", "Export the clip yourself, for the panel.")
+
+
+def _wait(status: Callable[[], Dict[str, object]], name: str) -> None:
+    while True:
+        told = status()
+        state = str(told.get("JobStatus", ""))
+        if state == "Complete":
+            return
+        if state in ("Failed", "Cancelled"):
+            raise FootageError(
+                f"Resolve could not render {name}: {told.get('Error') or state}.", "See its Deliver page."
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _rendered(folder: Path, name: str, at: int, count: int) -> Footage:
+    """Looks at the files and not at what the call said: Resolve has been known to say yes and write less."""
+    files = _files(folder, name)
+    numbers = sorted(int(re.sub(r".*_0*(\d+)\.exr\Z", r"\1", path.name)) for path in files)
+    if len(files) != count or numbers != list(range(numbers[0], numbers[0] + count)):
+        raise FootageError(
+            f"Resolve rendered {len(files)} of {count} frames of {name} to {folder}.", "Check the disk, and try again."
+        )
+    digits = {len(path.stem) - len(name) - 1 for path in files}
+    mark = f"%0{digits.pop()}d" if len(digits) == 1 else "%d"
+    return Footage(str(folder / f"{name}_{mark}.exr"), numbers[0], at, count)
+
+
+def _files(folder: Path, name: str) -> List[Path]:
+    found = folder.iterdir() if folder.is_dir() else iter(())
+    return [path for path in found if re.match(re.escape(name) + r"_\d+\.exr\Z", path.name)]
+
+
+def _clear(folder: Path, name: str) -> None:
+    """Removes the frames of an earlier render, and nothing else."""
+    for path in _files(folder, name):
+        path.unlink()

@@ -1,0 +1,112 @@
+"""From a clip on a timeline to the files and frames the engine reads; knows nothing of Resolve's objects.
+
+A sequence's frames have the numbers of its files; a movie's count from 1, as the engine counts them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+# What the engine reads by itself, to the pixels that are in the file; camera raw and the like Resolve must render.
+SEQUENCE_SUFFIXES = (".exr", ".dpx", ".png", ".tif", ".tiff", ".jpg", ".jpeg")
+MOVIE_SUFFIXES = (".mov", ".mp4", ".mxf", ".mkv", ".m4v", ".webm", ".avi")
+# Resolve's own account of source frames is known to be one off at either end (HOSTS 2.4).
+_SOURCE_SLACK = 2
+_RATE_SLACK = 0.01
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """A clip on a timeline as Resolve tells of it.
+
+    ``path``: ``File Path`` of its media, empty where there is none. ``start``: its first frame on the timeline;
+    ``duration`` and ``left_offset`` in frames; ``source_span`` frames of media between its ends; ``rate`` and
+    ``timeline_rate`` as Resolve spells them; ``effects``: Fusion compositions on it.
+    """
+
+    name: str
+    path: str
+    start: int
+    duration: int
+    left_offset: int
+    source_span: int
+    rate: str
+    timeline_rate: str
+    effects: int = 0
+
+    @property
+    def end(self) -> int:
+        """The frame after its last."""
+        return self.start + self.duration
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Files for the engine. ``first``: the number of the frame that stands at timeline frame ``at``."""
+
+    path: str
+    first: int
+    at: int
+    count: int
+
+    @property
+    def last(self) -> int:
+        """The number of the last frame."""
+        return self.first + self.count - 1
+
+    def offset_to(self, plate: Footage) -> int:
+        """What a mask's frame numbers need added to be the plate's, both as they stand on the timeline."""
+        return (plate.first - plate.at) - (self.first - self.at)
+
+
+def footage_of(clip: ClipFacts) -> Tuple[Optional[Footage], str]:
+    """The clip's own files, or None and the reason why Resolve must render them."""
+    if not clip.path:
+        return None, "it has no media file"
+    parsed = parse_media_path(clip.path)
+    if parsed is None:
+        return None, f"{clip.path} is of a kind only Resolve reads"
+    if clip.effects:
+        return None, "it has a Fusion composition"
+    if abs(rate_of(clip.rate) - rate_of(clip.timeline_rate)) > _RATE_SLACK:
+        return None, f"its media has {clip.rate} frames per second, the timeline {clip.timeline_rate}"
+    if abs(clip.source_span - clip.duration) > _SOURCE_SLACK:
+        return None, "its speed was changed"
+    pattern, first = parsed
+    return Footage(pattern, first + clip.left_offset, clip.start, clip.duration), ""
+
+
+def parse_media_path(path: str) -> Optional[Tuple[str, int]]:
+    """``plate.[1001-1100].exr`` as ``plate.%04d.exr`` and 1001; a movie as itself and 1; None for anything else."""
+    suffix = path[path.rfind(".") :].lower() if "." in path else ""
+    found = re.search(r"\[(\d+)-(\d+)\](?=[^\[\]/\\]*\Z)", path)
+    if found and suffix in SEQUENCE_SUFFIXES:
+        digits = found.group(1)
+        # Of a range such as [998-1003] the shorter number was never padded.
+        padded = len(digits) if len(digits) == len(found.group(2)) else 0
+        mark = f"%0{padded}d" if padded else "%d"
+        return path[: found.start()] + mark + path[found.end() :], int(digits)
+    return (path, 1) if suffix in MOVIE_SUFFIXES else None
+
+
+def rate_of(text: str) -> float:
+    """``23.976``, ``29.97 DF``, ``25.0`` as a number; 0 where there is none."""
+    found = re.match(r"\s*(\d+(?:\.\d+)?)", str(text))
+    return float(found.group(1)) if found else 0.0
+
+
+def object_name(track: str) -> Optional[str]:
+    """The object whose mask a track, or a tool, holds: ``Mask: red car`` is ``red_car``; None where it is no mask."""
+    found = re.match(r"\s*mask(?:[\s:_-]+(.*))?\Z", track, re.IGNORECASE)
+    if not found or not found.group(1):
+        return None
+    return re.sub(r"[^A-Za-z0-9_]+", "_", found.group(1)).strip("_") or None
+
+
+def shot_name(clip: str, first: int, last: int) -> str:
+    """A folder's name for a stretch of a clip, the same whenever it is asked for again."""
+    plain = re.sub(r"\[\d+-\d+\]", "", clip.rsplit(".", 1)[0])
+    # \w keeps letters of every alphabet; folders and bins take them.
+    return f"{re.sub(r'[^' + chr(92) + 'w-]+', '_', plain).strip('_') or 'clip'}_{first}-{last}"

@@ -1,0 +1,11 @@
+"""Takes the clip under the playhead apart, on tracks above it. Made by penumbra install resolve."""
+
+import sys
+
+if sys.version_info < (3, 9):
+    print("Penumbra: Resolve runs Python %s here; 3.9 or newer is needed." % sys.version.split()[0])
+else:
+    sys.path.insert(0, "@PENUMBRA_MODULES@")
+    from penumbra_resolve import edit_host
+
+    edit_host.main(globals().get("resolve"))

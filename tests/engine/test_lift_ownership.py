@@ -1,0 +1,245 @@
+"""Whose effect, at the plate's resolution: edges from plate and masks, sensible shares where layers overlap."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penumbra.color import DisplayEncoding
+from penumbra.compositing import recompose
+from penumbra.frames import Plate, Region
+from penumbra.lift import Noise, lift_frame
+from penumbra.lift.solve import Precision
+
+FACTOR = 4
+SIZE = (128, 192)
+GROUND = 0.4
+
+
+def lifted(plate, clean, masks, low, order=None, encoding=None, precision=Precision.HALF):
+    region = Region(0, 0, plate.shape[1], plate.shape[0])
+    names = [f"o{i}" for i in range(len(masks))]
+    order = np.arange(len(masks)) if order is None else np.array(order)
+    stack = lift_frame(
+        Plate(1, plate, region, region), clean, masks, low, names, order, encoding or DisplayEncoding(),
+        Noise(0.0005), precision,
+    )  # fmt: skip
+    return stack, {layer.name: layer.pixels for layer in stack.layers}
+
+
+def excess(stack, plate):
+    return (np.abs(recompose(stack) - plate) - (2.0**-10 * np.abs(plate) + 2.0**-12)).max()
+
+
+def box(top, bottom, left, right, soft=0.0):
+    region = np.zeros(SIZE, np.float32)
+    region[top:bottom, left:right] = 1
+    return cv2.GaussianBlur(region, (0, 0), soft) if soft else region
+
+
+def network(regions, least=0.003, blur=0.8):
+    """What a network says of regions (opacity, H x W each): small, blurred, never quite 0."""
+    small = [cv2.resize(r, (SIZE[1] // FACTOR, SIZE[0] // FACTOR), interpolation=cv2.INTER_AREA) for r in regions]
+    low = np.zeros((len(regions), *small[0].shape, 4), np.float32)
+    low[..., 3] = np.clip(np.stack([cv2.GaussianBlur(s, (0, 0), blur) for s in small]), least, 1 - least)
+    return low
+
+
+def scene(objects, shadows, depth=0.5):
+    """A ground, objects of their own colours in their masks, shadows of a depth beneath them."""
+    clean = np.full((*SIZE, 3), GROUND, np.float32)
+    plate = clean * (1 - depth * np.clip(sum(shadows, np.zeros(SIZE, np.float32)), 0, 1))[..., None]
+    for mask, colour in zip(objects, np.eye(3) * 0.6 + 0.1, strict=False):
+        plate = plate * (1 - mask[..., None]) + mask[..., None] * colour
+    return plate.astype(np.float32), clean
+
+
+OBJECTS = [box(16, 48, 32, 56), box(16, 48, 136, 160)]
+
+
+def test_a_shadows_edge_lies_where_the_plate_has_it():
+    shadow = box(60, 100, 37, 83, soft=1.0)
+    plate, clean = scene(OBJECTS, [shadow])
+    low = network([np.maximum(OBJECTS[0], 0.4 * shadow), OBJECTS[1]])
+    stack, layers = lifted(plate, clean, OBJECTS, low)
+    assert layers["o0"][..., 3][52:] == pytest.approx(0.5 * shadow[52:], abs=0.06)
+    assert layers["o1"][52:].max() < 0.01
+    assert excess(stack, plate) <= 0
+
+
+def test_the_faint_end_of_a_shadow_goes_with_its_beginning():
+    shadow = box(60, 70, 40, 120)
+    plate, clean = scene(OBJECTS, [shadow])
+    told = shadow * np.clip(1 - np.arange(SIZE[1]) / 100, 0, 1)[None].astype(np.float32)
+    _, layers = lifted(plate, clean, OBJECTS, network([np.maximum(OBJECTS[0], 0.4 * told), OBJECTS[1]]))
+    assert layers["o0"][65, 98, 3] == pytest.approx(0.5, abs=0.02)
+    assert layers["o1"][65, 40:100, 3].max() < 0.01
+
+
+def test_two_crossing_shadows_share_what_they_cover_together():
+    across, down = box(70, 86, 16, 176), box(56, 120, 88, 104)
+    plate, clean = scene(OBJECTS, [across, down])
+    low = network([np.maximum(OBJECTS[0], 0.3 * across), np.maximum(OBJECTS[1], 0.3 * down)])
+    stack, layers = lifted(plate, clean, OBJECTS, low)
+    first, second = layers["o0"][..., 3], layers["o1"][..., 3]
+    assert first[78, 24] == pytest.approx(0.5, abs=0.01)
+    assert second[112, 96] == pytest.approx(0.5, abs=0.01)
+    assert second[78, 24] < 0.02
+    assert first[112, 96] < 0.02
+    assert first[78, 96] == pytest.approx(second[78, 96], abs=0.15)
+    assert (1 - first[78, 96]) * (1 - second[78, 96]) == pytest.approx(0.5, abs=0.01)
+    assert excess(stack, plate) <= 0
+
+
+def test_a_shadow_that_falls_on_another_object_stays_with_who_casts_it():
+    shadow = box(32, 44, 56, 160)
+    plate, clean = scene(OBJECTS, [shadow * (1 - OBJECTS[1])])
+    plate = plate * (1 - 0.5 * shadow * OBJECTS[1])[..., None]
+    low = network([np.maximum(OBJECTS[0], 0.4 * shadow), OBJECTS[1]])
+    stack, layers = lifted(plate, clean, OBJECTS, low, order=(1, 0))
+    assert 0.25 < layers["o0"][38, 148, 3] < 0.55
+    # Where the shadow does not fall, the object's own pixels are nobody else's.
+    assert layers["o0"][20:28, 140:156, 3].max() < 0.1
+    assert layers["o1"][38, 148, 3] == 1
+    assert excess(stack, plate) <= 0
+
+
+def test_an_object_in_front_takes_nothing_of_its_opacity_beyond_its_mask():
+    # Back to back: the front object's small alpha bleeds a small pixel far into the other's mask.
+    objects = [box(16, 48, 32, 60), box(16, 48, 60, 88)]
+    plate, clean = scene(objects, [])
+    stack, layers = lifted(plate, clean, objects, network(objects), order=(0, 1))
+    assert layers["o1"][20:44, 36:58, 3].max() < 0.2
+    assert layers["o1"][20:44, 62:86, 3].min() == 1
+    assert excess(stack, plate) <= 0
+
+
+def test_a_reflection_behind_an_object_in_front_is_split_at_that_objects_mask():
+    reflection = box(48, 80, 32, 56)
+    front = box(64, 110, 20, 80)
+    objects = [OBJECTS[0], front]
+    plate, clean = scene([], [])
+    plate = (plate + reflection[..., None] * np.array([0.3, 0.1, 0.1], np.float32)).astype(np.float32)
+    for mask, colour in zip(objects, ([0.7, 0.1, 0.1], [0.1, 0.1, 0.7]), strict=True):
+        plate = (plate * (1 - mask[..., None]) + mask[..., None] * np.array(colour)).astype(np.float32)
+    low = network([np.maximum(OBJECTS[0], 0.3 * reflection), front])
+    low[0, ..., :3] = (0.8, 0.4, 0.4)
+    stack, layers = lifted(plate, clean, objects, low)
+    assert layers["o1"][70:110, 20:80, 3].min() == 1
+    assert layers["o1"][50:60, 34:54].max() < 0.05
+    assert layers["o0"][50:63, 34:54, 0].min() > 0.25
+    assert excess(stack, plate) <= 0
+
+
+def test_hair_and_motion_blur_survive():
+    streak = box(16, 48, 32, 96, soft=0)
+    streak *= np.clip(1 - np.abs(np.arange(SIZE[1]) - 64) / 32, 0, 1)[None].astype(np.float32)
+    plate, clean = scene([streak], [])
+    stack, layers = lifted(plate, clean, [streak], network([streak]))
+    alpha = layers["o0"][..., 3]
+    assert (alpha >= streak - 1e-6).all()
+    assert alpha[20:44] == pytest.approx(streak[20:44], abs=0.1)
+    assert excess(stack, plate) <= 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    objects=st.integers(1, 4),
+    peak=st.sampled_from([0.05, 1.0, 30.0]),
+    precision=st.sampled_from(list(Precision)),
+)
+def test_whatever_plate_network_and_order_the_guarantees_hold(seed, objects, peak, precision):
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.integers(3, 90)), int(rng.integers(3, 300)))
+    clean = (rng.random((*shape, 3)) * peak).astype(np.float32)
+    plate = (np.where(rng.random((*shape, 1)) < 0.5, clean, rng.random((*shape, 3)) ** 3 * peak)).astype(np.float16)
+    plate = plate.astype(np.float32)
+    masks = [np.clip(rng.random(shape) * 3 - 2, 0, 1).astype(np.float32) for _ in range(objects)]
+    low = rng.random((objects, 32, 48, 4)).astype(np.float32) ** 4
+    order = rng.permutation(objects)
+    stack, layers = lifted(plate, clean, masks, low, order, DisplayEncoding(peak=max(1.0, peak)), precision)
+    assert excess(stack, plate) <= 0
+    assert [layer.name for layer in stack.layers] == [f"o{i}" for i in order]
+    for index, mask in enumerate(masks):
+        pixels = layers[f"o{index}"]
+        assert np.isfinite(pixels).all()
+        assert pixels.min() >= 0
+        assert pixels[..., 3].max() <= 1
+        assert (pixels[..., 3] >= np.where(mask > 0.02, mask, 0)).all()
+
+
+def test_negative_and_broken_looking_values_leave_the_rest_alone():
+    plate, clean = scene(OBJECTS, [])
+    plate[60:70, 60:70] = -0.1
+    plate[80:90, 60:70] = 60000
+    stack, _ = lifted(plate, clean, OBJECTS, network(OBJECTS))
+    assert all(np.isfinite(layer.pixels).all() for layer in stack.layers)
+    assert excess(stack, np.where(plate < 0, recompose(stack), plate)) <= 0
+
+
+def _random_scene(seed, width):
+    rng = np.random.default_rng(seed)
+    shape = (64, width)
+    clean = cv2.resize(rng.random((8, width // 8, 3)).astype(np.float32), shape[::-1]) * 0.5 + 0.2
+    patch = (cv2.resize(rng.random((16, width // 4)).astype(np.float32), shape[::-1]) > 0.6).astype(np.float32)
+    plate = clean * (1 - 0.4 * patch)[..., None]
+    masks = [(cv2.resize(rng.random((4, width // 16)).astype(np.float32), shape[::-1]) > 0.7).astype(np.float32)]
+    low = rng.random((1, 8, width // 8, 4)).astype(np.float32) ** 2
+    return plate, clean.astype(np.float32), masks, low
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), left=st.integers(1, 10))
+def test_crop_then_lift_is_lift_then_crop_away_from_borders(seed, left):
+    plate, clean, masks, low = _random_scene(seed, 512)
+    columns, small = slice(8 * left, 8 * left + 256), slice(left, left + 32)
+    _, whole = lifted(plate, clean, masks, low)
+    _, part = lifted(plate[:, columns], clean[:, columns], [masks[0][:, columns]], low[:, :, small])
+    # Ownership is averaged over a few small pixels and fades over more: nearer than those a border shows.
+    inner = slice(80, 176)
+    assert part["o0"][:, inner] == pytest.approx(whole["o0"][:, columns][:, inner], abs=2e-3)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_scaling_the_plate_scales_the_layers_where_effects_are_plain(scale):
+    shadow = box(60, 100, 37, 83, soft=1.0)
+    plate, clean = scene(OBJECTS, [shadow])
+    low = network([np.maximum(OBJECTS[0], 0.4 * shadow), OBJECTS[1]])
+    _, layers = lifted(plate, clean, OBJECTS, low)
+    _, scaled = lifted(plate * np.float32(scale), clean * np.float32(scale), OBJECTS, low)
+    # Belief in the faintest differences follows the display encoding, which no scale leaves alone.
+    plain = (np.abs(plate - clean).max(axis=-1) > 0.1) | (np.abs(plate - clean).max(axis=-1) == 0)
+    plain = cv2.erode(plain.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    for name in layers:
+        assert scaled[name][plain][:, 3] == pytest.approx(layers[name][plain][:, 3], abs=0.01)
+        assert scaled[name][plain][:, :3] == pytest.approx(scale * layers[name][plain][:, :3], abs=2e-3)
+
+
+def test_the_number_of_threads_changes_no_bit(monkeypatch):
+    shadow = box(60, 100, 37, 83, soft=1.0)
+    plate, clean = scene(OBJECTS, [shadow])
+    low = network([np.maximum(OBJECTS[0], 0.4 * shadow), OBJECTS[1]])
+    results = []
+    for threads in ("1", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+        results.append(lifted(plate, clean, OBJECTS, low)[1])
+    assert all(np.array_equal(results[0][name], results[1][name]) for name in results[0])
+
+
+def test_where_the_plate_moves_by_itself_little_is_believed():
+    shadow = box(60, 100, 37, 83)
+    plate, clean = scene(OBJECTS, [shadow], depth=0.05)
+    low = network([np.maximum(OBJECTS[0], 0.4 * shadow), OBJECTS[1]])
+    region = Region(0, 0, SIZE[1], SIZE[0])
+    restless = np.where(np.arange(SIZE[1]) < 60, 0.05, 0).astype(np.float32)[None].repeat(SIZE[0], 0)
+    stack = lift_frame(
+        Plate(1, plate, region, region), clean, OBJECTS, low, ("a", "b"), np.array([0, 1]), DisplayEncoding(),
+        Noise(0.0005), Precision.HALF, restless,
+    )  # fmt: skip
+    alpha = stack.layers[0].pixels[..., 3]
+    assert alpha[80, 70] > 0.04
+    assert alpha[80, 45] == 0
+    assert excess(stack, plate) <= 0

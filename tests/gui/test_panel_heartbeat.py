@@ -1,0 +1,162 @@
+"""The event loop must never stall, and memory stays within its bound.
+
+What is measured is the time between heartbeats less the time the operating system let the loop's thread wait for a
+processor: on a machine busy with other things that wait says nothing about the panel.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PySide6.QtWidgets", reason="the panel needs PySide6 and Qt's libraries", exc_type=ImportError)
+
+from PySide6.QtCore import QEventLoop, Qt, QTimer
+
+from engine.tiny_clip import write_image
+from gui.panel_parts import FIRST, Answers, end_panel, make_panel, open_clip, write_two_objects
+
+pytestmark = pytest.mark.slow
+
+WORST_SECONDS = 0.05
+BEAT_MILLISECONDS = 5
+MIB = 1 << 20
+
+
+def waited_for_a_processor():
+    """Seconds this thread has been ready to run and was not let; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+class Heart:
+    """Beats on the event loop; ``worst`` is its longest stall, ``raw`` the same with the system's waits."""
+
+    def __init__(self, app):
+        self._app = app
+        self._timer = QTimer()
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.setInterval(BEAT_MILLISECONDS)
+        self._timer.timeout.connect(self._beat)
+        self.beats, self.worst, self.raw = 0, 0.0, 0.0
+
+    def _beat(self):
+        now, waited = time.perf_counter(), waited_for_a_processor()
+        late = now - self._last - BEAT_MILLISECONDS / 1000
+        self.raw = max(self.raw, late)
+        self.worst = max(self.worst, late - (waited - self._waited))
+        self._last, self._waited = now, waited
+        self.beats += 1
+
+    def watch(self, until, seconds):
+        """Runs the event loop, and nothing else, until a condition or the time."""
+        self._last, self._waited = time.perf_counter(), waited_for_a_processor()
+        end = self._last + seconds
+        self._timer.start()
+        while time.perf_counter() < end and not until():
+            self._app.processEvents(QEventLoop.ProcessEventsFlag.WaitForMoreEvents, 50)
+        self._timer.stop()
+
+    def report(self, what):
+        """Prints the figures and judges them."""
+        stall = f"{self.worst * 1000:.1f} ms ({self.raw * 1000:.1f} ms with the system's waits)"
+        sys.stdout.write(f"\n{what}: worst stall {stall}, {self.beats} beats\n")
+        assert self.beats > 10
+        assert self.worst <= WORST_SECONDS
+
+
+@pytest.fixture
+def panel(app, spin, tmp_path):
+    made = make_panel(tmp_path / "home", Answers())
+    spin(seconds=0.5, must=False)
+    yield made
+    end_panel(made, spin)
+
+
+def write_4k(folder, frames):
+    rows, columns = np.indices((2160, 4096), np.float32)
+    base = np.stack([0.2 + 0.1 * np.sin(rows / 90), 0.3 + 0.1 * np.cos(columns / 70), rows / 4000], axis=-1)
+    for index in range(frames):
+        plate = base.copy()
+        plate[800:1200, 300 + 200 * index : 700 + 200 * index] = (0.8, 0.3, 0.1)
+        write_image(folder / f"plate.{FIRST + index}.exr", plate)
+
+
+def test_the_loop_never_stalls_while_4k_plays(app, panel, tmp_path, spin):
+    write_4k(tmp_path, 8)
+    heart = Heart(app)
+    panel.open([str(tmp_path / "plate.####.exr")])
+    heart.watch(lambda: panel.session.facts is not None, 60)
+    panel.act("play_pause")
+    seen = set()
+    heart.watch(lambda: seen.add(panel.viewer.line.current) or len(seen) == 8, 90)
+    panel.viewer.change("exposure", 1.0)
+    heart.watch(lambda: False, 3)
+    panel.act("pause")
+    panel.act("actual_size")
+    heart.watch(lambda: panel.window.viewer._sharp is not None, 30)
+    assert panel.window.viewer._sharp is not None
+    heart.report("4K playing, exposure, zoom to pixels")
+
+
+def test_the_loop_never_stalls_while_500_frames_load(app, panel, tmp_path):
+    pixels = np.full((270, 480, 3), 0.3, np.float32)
+    write_image(tmp_path / f"plate.{FIRST}.exr", pixels)
+    content = (tmp_path / f"plate.{FIRST}.exr").read_bytes()
+    for index in range(1, 500):
+        (tmp_path / f"plate.{FIRST + index}.exr").write_bytes(content)
+    heart = Heart(app)
+    panel.open([str(tmp_path / "plate.####.exr")])
+    heart.watch(lambda: panel.window.viewer._whole is not None, 60)
+    assert panel.session.facts.last == FIRST + 499
+    for frame in range(FIRST, FIRST + 500, 7):
+        panel.viewer.go_to(frame)
+        heart.watch(lambda: False, 0.03)
+    heart.report("500 frames loaded and scrubbed")
+
+
+def test_the_loop_never_stalls_while_the_engine_works(app, panel, tmp_path, spin):
+    write_two_objects(tmp_path, frames=12, size=(144, 192))
+    open_clip(panel, tmp_path, spin, steps=4)
+    heart = Heart(app)
+    panel.act("start")
+    heart.watch(lambda: panel.run.active, 10)
+    heart.watch(lambda: not panel.run.active, 240)
+    heart.watch(lambda: panel.session.output is not None, 20)
+    assert panel.run.state.status == "done", panel.run.state.error
+    heart.report("the engine at work, refinement included")
+
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory as Linux tells it")
+def test_memory_stays_within_its_bound_while_scrubbing(app, panel, tmp_path):
+    """PENUMBRA_SCRUB_MINUTES=10 for the whole of it."""
+    write_4k(tmp_path, 8)
+    bound = 256 * MIB
+    panel.store.set_limit(bound)
+    panel.open([str(tmp_path / "plate.####.exr")])
+    heart = Heart(app)
+    heart.watch(lambda: panel.window.viewer._whole is not None, 60)
+    before, most = resident(), 0
+    end = time.monotonic() + 60 * float(os.environ.get("PENUMBRA_SCRUB_MINUTES", "0.5"))
+    frame = 0
+    while time.monotonic() < end:
+        frame = (frame + 3) % 8
+        panel.viewer.go_to(FIRST + frame)
+        if frame == 0:
+            panel.act("actual_size" if panel.window.viewer.scale < 1 else "fit")
+            panel.viewer.change("exposure", (panel.viewer.view.exposure + 0.25) % 2)
+        heart.watch(lambda: False, 0.2)
+        most = max(most, resident())
+    figures = f"{most / MIB:.0f} MiB at most, {before / MIB:.0f} before, cache bound {bound / MIB:.0f}"
+    sys.stdout.write(f"\nscrubbing: {figures}\n")
+    assert panel.store.used <= bound
+    assert most - before <= bound + 1024 * MIB
