@@ -1,11 +1,13 @@
 """Makes the pictures of docs/panel.md: the real window, a real engine, a rendered clip.
 
-``python docs/panel_pictures.py [FOLDER] [SCALE]`` writes ``panel_*.png``, 1280x800 points, into FOLDER (docs/images).
+``python docs/panel_pictures.py [FOLDER] [SCALE] [SAMPLE]`` writes ``panel_*.png``, 1280x800 points, into FOLDER
+(docs/images). SAMPLE is a clip that ``penumbra synth`` has rendered; without it one is rendered.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -26,7 +28,7 @@ from penumbra_gui.models.engine_setup import make_sample  # noqa: E402
 from penumbra_gui.views.dialogs import PreferencesDialog, ShortcutsDialog  # noqa: E402
 from penumbra_gui.views.theme import apply_theme  # noqa: E402
 
-STEPS = 40
+STEPS = 30
 
 
 def spin(app: QApplication, until: Callable[[], bool], seconds: float = 600.0) -> None:
@@ -44,11 +46,14 @@ def main() -> None:
     apply_theme(app)
     with tempfile.TemporaryDirectory() as home:
         os.chdir(home)
+        if len(sys.argv) > 3:
+            shutil.copytree(sys.argv[3], "clip", ignore=shutil.ignore_patterns("layers*"))
         job = make_sample(None, Path("clip"))
         panel = Panel(Path(home))
         panel.window.show()
         draw(app, panel, job, lambda name, widget: widget.grab().save(str(folder / f"panel_{name}.png")))
         panel.close()
+    panel.window.deleteLater()
 
 
 def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidget], object]) -> None:
@@ -64,7 +69,7 @@ def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidge
     still()
     save("clip", window)
     panel.act("start")
-    spin(app, lambda: bool(panel.run.state.preview) and len(panel.run.state.losses) > 12)
+    spin(app, lambda: bool(panel.run.state.preview) and len(panel.run.state.losses) > 7)
     still()
     save("refine", window)
     panel.act("stop")

@@ -12,7 +12,7 @@ import numpy as np
 from penumbra.color import FloatArray
 from penumbra.frames import LayerStack
 
-# From which sum over RGB of squared 8-bit differences to the background the authors' evaluation counts a pixel as changed.
+# The sum over RGB of squared 8-bit differences to the background beyond which the authors count a pixel as changed.
 CHANGE_THRESHOLD = 63.75
 
 

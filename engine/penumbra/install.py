@@ -42,8 +42,8 @@ class HostPlugin:
 
     Files of the package's ``startup`` folder go to the top of ``folder``, everything else to ``folder/python``.
     ``hook``: a file of the host's that leads to ``folder``, made only where there is none; ``hook_text`` its text, and
-    ``advice`` what to do by hand where there is one already. ``startup``: where else, seen from ``folder``, the files of
-    the ``startup`` folder go; :data:`MODULES_MARK` in them becomes the text of the path of ``folder/python``.
+    ``advice`` what to do by hand where there is one already. ``startup``: where else, seen from ``folder``, files of the
+    ``startup`` folder go; :data:`MODULES_MARK` in them becomes the text of the path of ``folder/python``.
     """
 
     package: str
@@ -79,7 +79,8 @@ def resolve_plugin(home: Path | None = None) -> HostPlugin:
         package="penumbra_resolve",
         folder=base / "PenumbraLayers",
         startup="../Scripts",
-        advice=python_trap(os.environ) or "In Resolve: Workspace, Scripts. docs/resolve.md says what each of them does.",
+        advice=python_trap(os.environ)
+        or "In Resolve: Workspace, Scripts. docs/resolve.md says what each of them does.",
     )
 
 

@@ -346,7 +346,7 @@ def _decompose(shot: Shot, clip: WorkingClip, graphs: Path) -> NDArray[np.float3
 
 
 def _unexplained(clip: WorkingClip, index: int, rgba: FloatArray) -> float:
-    """The mean difference of a frame's predicted layers, over the small clean plate, from the frame, display-encoded."""
+    """Mean difference of a frame from its predicted layers over the small clean plate, display-encoded."""
     result = clip.background[index]
     for layer in clip.order[index]:
         result = over(premultiply(rgba[layer]), result)

@@ -19,6 +19,7 @@ from penumbra_gui.controllers.setup import SetupController
 from penumbra_gui.controllers.viewer import ViewerController
 from penumbra_gui.models.checks import Sentence
 from penumbra_gui.models.display import color_spaces
+from penumbra_gui.models.engine_setup import abandon
 from penumbra_gui.models.frame_store import FrameStore
 from penumbra_gui.models.job_queue import JobQueue
 from penumbra_gui.models.preferences import Preferences, load_preferences, save_preferences
@@ -170,6 +171,7 @@ class Panel:
         self.run.stop_and_wait(_STOP_SECONDS)
         self.loop.close()
         self.service.close()
+        abandon()
         self.workers.close()
         self.helpers.close()
         self.window.close_now()

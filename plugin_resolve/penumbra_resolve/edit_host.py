@@ -25,7 +25,7 @@ from penumbra_resolve.shots import (
     shots_folder,
     write_job,
 )
-from penumbra_resolve.sources import Footage, footage_of, shot_name
+from penumbra_resolve.sources import Footage, footage_of, mask_footage_of, shot_name
 from penumbra_resolve.timeline_host import Host, OnTrack, connect, current_clip, mask_clips
 
 
@@ -65,7 +65,7 @@ def _prepare(host: Host, clip: OnTrack, masks: List[Tuple[str, OnTrack]], base: 
     """The shot's folder, its job and the plate; what must be rendered is, unless it was for this very job."""
     plate, why = footage_of(clip.facts)
     color = "auto" if plate is not None else rendered_space(host.project)
-    found = [footage_of(mask.facts) for _, mask in masks]
+    found = [mask_footage_of(mask.facts, clip.facts) for _, mask in masks]
     if plate is not None and all(footage is not None for footage, _ in found):
         ready = tuple(MaskClip(name, footage) for (name, _), (footage, _) in zip(masks, found) if footage)
         job = make_job(plate, color, ready)

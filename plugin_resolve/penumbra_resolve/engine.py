@@ -96,12 +96,10 @@ class ProgressPrinter:
         """Prints the event if it is news."""
         tenth = 10 * event.done // event.total if event.event == "progress" and event.total else -1
         line = event.message or (f"{event.stage}: {event.done} of {event.total}" if tenth >= 0 else "")
-        if (
-            event.event in ("stage", "progress", "warning")
-            and line
-            and (event.stage + event.event, tenth) != self._told
-        ):
-            self._told = (event.stage + event.event, tenth)
+        # A stage's warnings are told apart by their words, its progress by its tenths.
+        news = (f"{event.stage} {event.event} {line if tenth < 0 else ''}", tenth)
+        if event.event in ("stage", "progress", "warning") and line and news != self._told:
+            self._told = news
             left = "" if event.eta is None else f", {_spoken(event.eta)} left"
             print(f"Penumbra: {line}{left}", flush=True)
 

@@ -78,6 +78,13 @@ def footage_of(clip: ClipFacts) -> Tuple[Optional[Footage], str]:
     return Footage(pattern, first + clip.left_offset, clip.start, clip.duration), ""
 
 
+def mask_footage_of(mask: ClipFacts, plate: ClipFacts) -> Tuple[Optional[Footage], str]:
+    """As :func:`footage_of`; a second copy of the plate is no mask as a file: its matte is of Resolve's making."""
+    if mask.path and mask.path == plate.path:
+        return None, "it is the plate's own file, with a matte that only Resolve knows"
+    return footage_of(mask)
+
+
 def parse_media_path(path: str) -> Optional[Tuple[str, int]]:
     """``plate.[1001-1100].exr`` as ``plate.%04d.exr`` and 1001; a movie as itself and 1; None for anything else."""
     suffix = path[path.rfind(".") :].lower() if "." in path else ""
@@ -102,7 +109,8 @@ def object_name(track: str) -> Optional[str]:
     found = re.match(r"\s*mask(?:[\s:_-]+(.*))?\Z", track, re.IGNORECASE)
     if not found or not found.group(1):
         return None
-    return re.sub(r"[^A-Za-z0-9_]+", "_", found.group(1)).strip("_") or None
+    # A name nothing is left of is kept, for the job to refuse with a suggestion.
+    return re.sub(r"[^A-Za-z0-9_]+", "_", found.group(1)).strip("_") or found.group(1)
 
 
 def shot_name(clip: str, first: int, last: int) -> str:

@@ -130,19 +130,20 @@ def test_scenes_drawn_by_other_processes_are_the_same():
 
 # PyTorch's compiler warns of what it does itself.
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.timeout(1800)
 @pytest.mark.slow
 def test_the_compiled_network_learns_the_same():
-    trainers = [Trainer(replace(TINY, compile=c, channels_last=c, precision="float32")) for c in (False, True)]
+    plain = replace(TINY, precision="float32", pool=replace(POOL, objects=(1, 0, 0)))
+    trainers = [Trainer(replace(plain, compile=c, channels_last=c)) for c in (False, True)]
     figures = []
     for trainer in trainers:
         for module in trainer.network.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        figures.append([trainer.train_step() for _ in range(2)])
+        figures.append(trainer.train_step())
         trainer.close()
-    for one, other in zip(*figures, strict=True):
-        for name in ("loss", "recon", "mask", "norm"):
-            assert other[name] == pytest.approx(one[name], rel=2e-3)
+    for name in ("loss", "recon", "mask", "norm"):
+        assert figures[1][name] == pytest.approx(figures[0][name], rel=1e-3)
     assert trainers[0].network.state_dict().keys() == trainers[1].network.state_dict().keys()
 
 

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("PySide6.QtWidgets", reason="the panel needs PySide6 and Qt's libraries", exc_type=ImportError)
 
 from PySide6.QtCore import QPoint, Qt, QTranslator
+from PySide6.QtGui import QAction
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -25,6 +26,7 @@ from PySide6.QtWidgets import (
 
 from gui.panel_parts import FIRST, FRAMES, Answers, end_panel, make_panel, open_clip, write_two_objects
 from penumbra_gui.models.preferences import Preferences
+from penumbra_gui.models.shortcuts import SHORTCUTS
 from penumbra_gui.views.dialogs import PreferencesDialog, ShortcutsDialog
 from penumbra_gui.views.main_window import MainWindow
 from penumbra_gui.views.parts import ElidedLabel
@@ -158,6 +160,9 @@ def test_nothing_is_cut_off_in_a_small_window(panel, clip, spin):
 def test_keys_reach_the_viewer_and_not_the_typing(panel, clip, spin):
     open_clip(panel, clip, spin)
     window = panel.window
+    # Keys go to the active window, and without a window manager nobody else makes it that.
+    window.activateWindow()
+    spin(window.isActiveWindow, 20)
     window.viewer.setFocus()
     QTest.keyClick(window.viewer, Qt.Key.Key_R)
     assert panel.viewer.view.channel == "R"
@@ -210,11 +215,11 @@ def test_everything_can_be_translated(app, spin):
     try:
         window = MainWindow()
         texts = [label.text() for label in window.findChildren(QLabel)]
-        texts += [action.text() for action in window.findChildren(type(window.menuBar().actions()[0]))]
-        assert [text for text in texts if text.strip() and text not in ("-",) and text != text.upper()] in (
-            [],
-            [text for text in texts if text.startswith("/")],
-        ) or all(len(text) < 12 for text in texts if text != text.upper())
+        texts += [button.text() for button in window.findChildren(QAbstractButton)]
+        texts += [action.text() for action in window.findChildren(QAction)]
+        keys = {keys for group in SHORTCUTS.values() for shortcut in group for keys in shortcut.keys}
+        assert [text for text in texts if text != text.upper() and text not in keys] == []
+        assert len(texts) > 80
     finally:
         app.removeTranslator(translator)
         window.deleteLater()

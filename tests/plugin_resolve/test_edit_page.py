@@ -287,6 +287,24 @@ def test_what_the_engine_cannot_read_is_rendered_and_all_settings_return(small_m
     assert len(project._rendered) == rendered
 
 
+def test_a_copy_of_the_clip_is_rendered_for_its_matte(small_media, tmp_path):
+    """A Magic Mask: the plate's own file on the mask's track, with a matte of Resolve's making."""
+    resolve, clip = small_edit(small_media)
+    copy = media(small_media, "plate", MEDIA_FIRST, 10)
+    copy._frame = lambda index: rgba(index, 0)
+    resolve._project._timeline._tracks[1].items[0]._media = copy
+    host = timeline_host.connect(resolve)
+    found = timeline_host.current_clip(host)
+    folder, job_file, plate = edit_host._prepare(host, found, timeline_host.mask_clips(host, found), tmp_path / "shot")
+    job = json.loads(job_file.read_text(encoding="utf-8"))
+    assert job["plate"]["path"].endswith("plate.%04d.exr")
+    assert [mask["channel"] for mask in job["masks"]] == ["alpha", "auto"]
+    matte, number = job["masks"][0], clip._start + 1
+    stored = _pixels.read(matte["path"] % number)
+    np.testing.assert_array_equal(stored[..., 3], picture(SMALL_HANDLE + 1)[1][0])
+    assert number + matte["offset"] == plate.first + 1
+
+
 def test_a_render_that_lacks_frames_is_a_sentence_and_leaves_nothing(small_media, capsys):
     resolve, clip = retimed(small_media)
     resolve._project._lies = True
@@ -350,7 +368,7 @@ def test_forty_frames_from_the_middle_of_a_clip(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_stopped_and_gone_on_with(small_media, monkeypatch, capsys):
-    monkeypatch.setenv("PENUMBRA_RESOLVE_REFINE", "40")
+    monkeypatch.setenv("PENUMBRA_RESOLVE_REFINE", "5")
     resolve, clip = small_edit(small_media)
     base = Path(os.environ["PENUMBRA_RESOLVE_FOLDER"])
     stopper = threading.Thread(target=_stop_in_refinement, args=(base,))

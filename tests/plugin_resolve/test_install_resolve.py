@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from penumbra.doctor import report
 from penumbra.host_folders import fusion_folder, python_trap
 from penumbra.install import InstallError, find_plugin, install, uninstall
 
@@ -110,3 +111,15 @@ def test_the_trap_on_macos(tmp_path):
     assert "is no folder" in str(python_trap({"PYTHON3HOME": str(nowhere)}, "darwin", nowhere))
     nowhere.write_text("")
     assert python_trap({}, "darwin", nowhere) is None
+
+
+def test_the_doctor_says_whether_the_scripts_are_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    if sys.platform != "linux":
+        pytest.skip("the folder is another")
+    before = next(line for line in report()[0] if line.startswith("Resolve"))
+    install(find_plugin("resolve"))
+    after = next(line for line in report()[0] if line.startswith("Resolve"))
+    assert "no user folder; our scripts are not" in before
+    assert "its user folder is there; our scripts are in it" in after

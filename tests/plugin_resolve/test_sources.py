@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 
 from penumbra_resolve.shots import shots_folder
-from penumbra_resolve.sources import ClipFacts, Footage, footage_of, object_name, parse_media_path, rate_of, shot_name
+from penumbra_resolve.sources import (
+    ClipFacts,
+    Footage,
+    footage_of,
+    mask_footage_of,
+    object_name,
+    parse_media_path,
+    rate_of,
+    shot_name,
+)
 
 CLIP = ClipFacts("a.mov", "/media/a.mov", 86500, 40, 10, 40, "23.976", "23.976")
 
@@ -50,6 +59,13 @@ def test_why_a_clip_is_rendered(change, reason):
     assert reason in why
 
 
+def test_a_second_copy_of_the_plate_is_rendered_for_its_matte():
+    assert mask_footage_of(replace(CLIP, path="/media/matte.mov"), CLIP)[0] is not None
+    footage, why = mask_footage_of(CLIP, CLIP)
+    assert footage is None
+    assert "matte" in why
+
+
 def test_resolve_s_own_source_frames_may_be_one_off():
     assert footage_of(replace(CLIP, source_span=39))[0] is not None
 
@@ -69,7 +85,7 @@ def test_a_mask_s_frames_fall_on_the_plate_s():
         ("Mask", None),
         ("masks of car", None),
         ("Video 2", None),
-        ("mask ü", None),
+        ("mask ü", "ü"),
     ],
 )
 def test_names_of_masks(name, expected):

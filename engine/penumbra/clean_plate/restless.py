@@ -1,7 +1,8 @@
 """How much the background moves by itself: water, leaves, screens, and edges that no homography holds still.
 
-Measured on small frames far from every mask, as the typical change from frame to frame of what each place shows. It tells the
-lift from which difference on an effect may be believed there, and refinement what nobody shall be asked to explain.
+Measured on small frames far from every mask, as the typical change from frame to frame of what each place shows. It
+tells the lift from which difference on an effect may be believed there, and refinement what nobody shall be asked to
+explain.
 """
 
 from __future__ import annotations

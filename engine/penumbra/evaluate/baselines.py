@@ -74,9 +74,10 @@ def median_background(truth: Truth) -> FloatArray:
     """The median over frames of pixels outside all masks, sRGB (H, W, 3); of all frames where there is none."""
     frames = np.stack([truth.image(f"rgba_{number:05d}.png") for number in truth.numbers])
     masks = np.stack([_occupied(truth, number) for number in truth.numbers])
-    hidden = np.broadcast_to((masks >= MASKED)[..., None], frames.shape)
-    seen = np.ma.masked_array(frames, hidden)
-    return np.where(hidden.all(0), np.median(frames, 0), np.ma.median(seen, 0).filled(0)).astype(np.float32)
+    hidden = (masks >= MASKED)[..., None]
+    # Nowhere are all values hidden, so that no median is missing.
+    shown = np.where(hidden & ~hidden.all(axis=0), np.nan, frames)
+    return np.asarray(np.nanmedian(shown, axis=0), np.float32)
 
 
 def _occupied(truth: Truth, number: int) -> FloatArray:

@@ -157,7 +157,8 @@ def _words(refine: str) -> str:
 
 def _cell_height(lines: Sequence[Sequence[_Cell | None]]) -> int:
     picture = next(cell.picture for cell in lines[0] if cell is not None)
-    return round(CELL_WIDTH * picture.shape[0] / picture.shape[1])
+    height, width = picture.shape[:2]
+    return CELL_WIDTH * int(height) // int(width)
 
 
 def _left(column: int) -> int:

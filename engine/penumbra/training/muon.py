@@ -27,7 +27,8 @@ class Muon(torch.optim.AdamW):
     """
 
     def __init__(self, network: nn.Module, lr: float, weight_decay: float = 1e-4) -> None:
-        hidden, other = [], []
+        hidden: list[nn.Parameter] = []
+        other: list[nn.Parameter] = []
         for name, parameter in network.named_parameters():
             (hidden if _is_hidden(name, parameter) else other).append(parameter)
         groups: list[dict[str, Any]] = [
@@ -74,7 +75,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     for _ in range(ITERATIONS):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return (x.T if tall else x).float()
+    result: Tensor = (x.T if tall else x).float()
+    return result
 
 
 def _is_hidden(name: str, parameter: Tensor) -> bool:

@@ -6,6 +6,7 @@ machine, repeatable to the bit: every random choice of a step depends on the see
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,11 +23,18 @@ from penumbra.frames import WorkingClip
 from penumbra.job import RefineSettings
 from penumbra.network import LayerNetwork, layer_losses, mask_weight_schedule, total_loss
 from penumbra.storage import atomic_path
+from penumbra.training.muon import Muon
+from penumbra.training.scoring import changed
 from penumbra.windows import fitting_stride
 
+# The published rate finds a shot's layers from nothing; trained weights it would first make forget (decision 0010).
 LEARNING_RATE = 5e-4
+TRAINED_RATE = 1.5e-4
 FINAL_RATE = 0.1  # of the learning rate, reached at the end: the last steps settle instead of wandering
+AVERAGE_DECAY = 0.9  # of the running mean of the weights, which is what is evaluated and kept
+EFFECT_WEIGHT = 3.0  # how much more a pixel counts where the plate shows an effect outside all masks, as in pretraining
 WARM_UP_STEPS = 10
+WEIGHT_DECAY = 1e-4
 CLIP_NORM = 1.0
 HIDDEN_FRAMES = 2
 EVALUATION_WINDOWS = 12
@@ -85,13 +93,16 @@ def refine(
     device: str = "cpu",
     on_progress: Callable[[RefineProgress, LayerNetwork], None] = lambda progress, network: None,
     should_stop: Callable[[], bool] = lambda: False,
+    trained: bool = True,
 ) -> RefineResult:
     """Trains ``network`` in place on ``clip`` and returns it with the best weights found.
+
+    ``trained``: whether its weights know the task; random ones are first led by the masks, and learn faster.
 
     A run that ``should_stop`` ends early leaves a checkpoint in ``folder`` from which the same call goes on; the result
     then returned has the best weights so far. The checkpoint is removed by :func:`forget`.
     """
-    trainer = _Trainer(clip, network.to(device), contract, settings, seed, device)
+    trainer = _Trainer(clip, network.to(device), contract, settings, seed, device, trained)
     checkpoint = folder / "refine.pt"
     trainer.restore(checkpoint)
     saved = time.monotonic()
@@ -99,7 +110,7 @@ def refine(
         if should_stop():
             break
         progress = trainer.advance()
-        on_progress(progress, trainer.network)
+        on_progress(progress, trainer.mean)
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
             trainer.save(checkpoint)
             saved = time.monotonic()
@@ -123,12 +134,15 @@ class _Trainer:
         settings: RefineSettings,
         seed: int,
         device: str,
+        trained: bool,
     ) -> None:
         self.clip, self.network, self.settings, self.seed, self.device = clip, network, settings, seed, device
+        self.trained, self.mean = trained, copy.deepcopy(network).requires_grad_(False)
         self.window = min(contract.window, len(clip.numbers))
         self.stride = contract.stride
         self.batch_size = batch_size(clip, device)
-        self.optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
+        self.rate = TRAINED_RATE if trained else LEARNING_RATE
+        self.optimiser = Muon(network, self.rate, WEIGHT_DECAY)
         self.step, self.seconds = 0, 0.0
         self.evaluations: list[tuple[int, float]] = []
         self.best: dict[str, Tensor] = _copy(network)
@@ -179,24 +193,33 @@ class _Trainer:
         batch = sample_batch(self.clip, self.window, self.stride, self.batch_size, random, self.device)
         share = self.share()
         for group in self.optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * learning_rate_factor(self.step, share)
-        loss = self._loss(batch, mask_weight_schedule(round(share * 1000), 1000, "refine"))
+            group["lr"] = self.rate * learning_rate_factor(self.step, share)
+        # Trained weights know their masks: another bootstrap would only make them forget the effects.
+        early = 1.0 if self.trained else share
+        loss = self._loss(self.network, batch, mask_weight_schedule(round(early * 1000), 1000, "refine"))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call] # torch's own annotation is missing
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
         self.optimiser.step()
+        self._follow()
         return float(loss.detach())
 
-    def _loss(self, batch: Batch, mask_weight: float) -> Tensor:
+    @torch.no_grad()
+    def _follow(self) -> None:
+        decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
+        for mean, current in zip(self.mean.parameters(), self.network.parameters(), strict=True):
+            mean.lerp_(current, 1 - decay)
+
+    def _loss(self, network: LayerNetwork, batch: Batch, mask_weight: float) -> Tensor:
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            rgba = self.network(batch.frames, batch.masks, batch.visible, batch.targets)
+            rgba = network(batch.frames, batch.masks, batch.visible, batch.targets)
         terms = layer_losses(
             rgba.float(),
             batch.at_targets(batch.frames),
             batch.at_targets(batch.masks),
             batch.background,
             torch.ones_like(batch.targets, dtype=torch.float32),
-            batch.valid,
+            batch.valid * effect_weights(batch),
             window=self.window,
         )
         return total_loss(terms, mask_weight)
@@ -204,14 +227,14 @@ class _Trainer:
     @torch.no_grad()
     def _evaluate(self) -> bool:
         """Loss without the mask term on fixed windows; keeps the weights when it is the lowest yet."""
-        self.network.eval()
-        value = float(np.mean([float(self._loss(batch, 0.0)) for batch in self.fixed]))
+        self.mean.eval()
+        value = float(np.mean([float(self._loss(self.mean, batch, 0.0)) for batch in self.fixed]))
         first = not self.evaluations
         # The untrained state is never kept: it may score well by leaving every layer empty.
         improved = first or value < min((v for s, v in self.evaluations if s > 0), default=float("inf"))
         self.evaluations.append((self.step, value))
         if improved:
-            self.best = _copy(self.network)
+            self.best = _copy(self.mean)
         return improved and not first
 
     def _evaluation_batches(self) -> Iterator[Batch]:
@@ -223,6 +246,7 @@ class _Trainer:
         """Writes the whole state; a killed write leaves the previous one."""
         state = {
             "network": self.network.state_dict(),
+            "mean": self.mean.state_dict(),
             "best": self.best,
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
@@ -239,6 +263,7 @@ class _Trainer:
         try:
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
             self.network.load_state_dict(state["network"])
+            self.mean.load_state_dict(state["mean"])
             self.optimiser.load_state_dict(state["optimiser"])
         except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
             raise WeightsError(
@@ -246,6 +271,13 @@ class _Trainer:
             ) from error
         self.best, self.step, self.seconds = state["best"], state["step"], state["seconds"]
         self.evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
+
+
+def effect_weights(batch: Batch) -> Tensor:
+    """What each pixel counts in reconstruction (B, 1, D, H, W): more where an effect lies outside all masks."""
+    frames, background = (images.transpose(1, 2) * 0.5 for images in (batch.at_targets(batch.frames), batch.background))
+    outside = ~(batch.at_targets(batch.masks) > 0).any(1)
+    return 1 + EFFECT_WEIGHT * (changed(frames, background) & outside)[:, None].float()
 
 
 def batch_size(clip: WorkingClip, device: str = "cpu") -> int:

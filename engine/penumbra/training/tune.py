@@ -47,7 +47,10 @@ def tune(clip: WorkingClip, weights: Path | None, job: Job, folder: Path, graphs
                 _draw(clip, current, contract, device, path, report.preview_frame)
                 report.emit(Event("preview", "refine", progress.step, progress.total, path=str(path)))
 
-        result = refine(clip, network, contract, job.refine, job.model.seed, folder, device, tell, report.should_stop)
+        result = refine(
+            clip, network, contract, job.refine, job.model.seed, folder, device, tell, report.should_stop,
+            trained=weights is not None,
+        )  # fmt: skip
         steps = result.steps
         save_weights(network, folder / "refined.safetensors", contract, {"refined_steps": str(steps)})
         if report.should_stop():

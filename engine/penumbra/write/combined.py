@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import OpenImageIO as oiio
 
 from penumbra.color import FloatArray
-from penumbra.errors import OutputError
 from penumbra.frames import Footage, LayerStack, Region
 from penumbra.job import OutputSettings
-from penumbra.write.exr import RGB, RGBA, exr_spec, tag_frame
-from penumbra.write.files import WRITE_FIX, frame_path, written_whole
+from penumbra.write.exr import RGB, RGBA, exr_spec, tag_frame, write_parts
+from penumbra.write.files import frame_path
 from penumbra.write.frame_writer import BACKGROUND, HALF_MAX
 
 COMBINED = "layers"
@@ -26,7 +24,7 @@ def write_combined(
 
     ``output.combined`` is ``multilayer``: one part whose plain R, G, B are the clean plate and whose ``NAME.R`` to
     ``NAME.A`` are the layers; or ``multipart``: a part ``background`` and one per layer, back to front. The file
-    appears whole or not at all; raises :class:`OutputError` when it cannot be written.
+    appears whole or not at all; raises OutputError when it cannot be written.
     """
     rows, columns = data.slices_in(footage.canvas)
     images = [(BACKGROUND, stack.background), *((layer.name, layer.pixels) for layer in stack.layers)]
@@ -43,23 +41,9 @@ def write_combined(
     for spec, (name, _) in zip(specs, cropped, strict=True):
         tag_frame(spec, footage, COMBINED if len(specs) == 1 else name, stack.number, software)
     path = frame_path(folder, COMBINED, stack.number, footage.padding)
-    _write_parts(path, [pixels for _, pixels in cropped], specs)
+    write_parts(path, [pixels for _, pixels in cropped], specs)
     return path
 
 
 def _stored(pixels: FloatArray, output: OutputSettings) -> FloatArray:
     return np.clip(pixels, -HALF_MAX, HALF_MAX) if output.precision == "half" else pixels
-
-
-def _write_parts(path: Path, parts: list[FloatArray], specs: list[oiio.ImageSpec]) -> None:
-    with written_whole(path) as temporary:
-        image = oiio.ImageOutput.create(str(temporary))
-        if image is None:
-            raise OutputError(f"The file {path} could not be written: {oiio.geterror()}.", WRITE_FIX)
-        done = image.open(str(temporary), tuple(specs))
-        for index, (pixels, spec) in enumerate(zip(parts, specs, strict=True)):
-            done = done and (index == 0 or image.open(str(temporary), spec, "AppendSubimage"))
-            done = done and image.write_image(np.ascontiguousarray(pixels))
-        reason = "" if done else image.geterror()
-        if not image.close() or not done or not ends_well(temporary, len(parts) - 1):
-            raise OutputError(f"The file {path} could not be written: {sentence(reason)}.", WRITE_FIX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -65,13 +66,21 @@ def write_exr(path: Path, pixels: NDArray[np.float16] | FloatArray, spec: oiio.I
 
     Raises :class:`OutputError` when anything of it could not be written.
     """
+    write_parts(path, [pixels], [spec])
+
+
+def write_parts(path: Path, parts: Sequence[NDArray[np.float16] | FloatArray], specs: Sequence[oiio.ImageSpec]) -> None:
+    """As :func:`write_exr`, a file of one or more parts, each with its own pixels and header."""
     with written_whole(path) as temporary:
         image = oiio.ImageOutput.create(str(temporary))
         if image is None:
             raise OutputError(f"The file {path} could not be written: {oiio.geterror()}.", WRITE_FIX)
-        done = image.open(str(temporary), spec) and image.write_image(np.ascontiguousarray(pixels))
+        done = image.open(str(temporary), specs[0] if len(specs) == 1 else tuple(specs))
+        for index, (pixels, spec) in enumerate(zip(parts, specs, strict=True)):
+            done = done and (index == 0 or image.open(str(temporary), spec, "AppendSubimage"))
+            done = done and image.write_image(np.ascontiguousarray(pixels))
         reason = "" if done else image.geterror()
-        if not image.close() or not done or not _ends_well(temporary):
+        if not image.close() or not done or not _ends_well(temporary, len(parts) - 1):
             raise OutputError(f"The file {path} could not be written: {_sentence(reason)}.", WRITE_FIX)
 
 
@@ -102,12 +111,13 @@ def read_exr(path: Path, channels: tuple[str, ...], data: Region) -> FloatArray:
         image.close()
 
 
-def _ends_well(path: Path) -> bool:
-    """Whether the last line can be read: OpenEXR reports no failure of its last flush, as on a disk just full."""
+def _ends_well(path: Path, part: int) -> bool:
+    """Whether the last line of the last part can be read: OpenEXR hides a failed last flush, as on a full disk."""
     image = oiio.ImageInput.open(str(path))
     if image is None:
         oiio.geterror()
         return False
+    image.seek_subimage(part, 0)
     spec = image.spec()
     end = spec.y + spec.height
     line = image.read_scanlines(end - 1, end, 0, 0, spec.nchannels, "half")

@@ -16,7 +16,7 @@ from penumbra.write.tiles import FrameTiles, Picture, frame_tiles, tile_size, ti
 
 _SHEET_ROWS = 6
 _SHEET_CELL, _SHEET_WIDTH = 320, 4096
-_MOVIE_CELL = 480
+_MOVIE_CELL, _LEAST_CELL = 480, 192
 
 
 def write_previews(
@@ -39,7 +39,9 @@ def write_previews(
         Stopped: ``should_stop`` said so; neither preview is touched.
     """
     titles, count = tile_titles(names), len(footage.frames)
-    movie_size = tile_size(footage, min(_MOVIE_CELL, MAX_WIDTH // columns_of(len(titles))))
+    # A small plate enlarged further shows nothing more, and drawing it would be half of the work on a short clip.
+    largest = max(_LEAST_CELL, 2 * footage.display.width)
+    movie_size = tile_size(footage, min(_MOVIE_CELL, largest, MAX_WIDTH // columns_of(len(titles))))
     sheet_path, movie_path = folder / "preview" / "contact_sheet.png", folder / "preview" / "preview.mp4"
     chosen, rows = _spread(footage.frames, _SHEET_ROWS), []
     with movie(movie_path, footage.fps) as film:

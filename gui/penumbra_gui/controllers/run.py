@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from PySide6.QtGui import QImage
+
 from penumbra.errors import PenumbraError
 from penumbra.events import Event
 from penumbra_gui.models.checks import Sentence
@@ -50,8 +52,8 @@ class RunController:
         self._current: QueuedJob | None = None
         self._runner: Runner | None = None
         self._logged, self._live_frame = 0, 0
-        self._looking = False
-        self._idle = RunState()
+        self._looking, self._idle = False, RunState()
+        self._strip: QImage | None = None
         view.start_asked.connect(self.start)
         view.stop_asked.connect(self.stop)
         view.queue_asked.connect(self.enqueue)
@@ -130,7 +132,7 @@ class RunController:
             lambda event: self._loop.post(lambda: self._take(number, event)),
             lambda code, error: self._loop.post(lambda: self._end(number, code, error)),
         )
-        self._runner, self._logged, self._live_frame = runner, 0, 0
+        self._runner, self._logged, self._live_frame, self._strip = runner, 0, 0, None
         runner.start()
         self._loop.later(_LOOK_MILLISECONDS, self._look)
         self.show()
@@ -151,7 +153,14 @@ class RunController:
             self._add_log(f"warning: {event.message}")
         elif event.event == "stage" and before != event.stage:
             self._add_log(event.message or event.stage)
+        elif event.event == "preview":
+            path = event.path
+            self._workers.run(lambda: read_strip(path), self._take_strip, lambda _error: None)
         self.show()
+
+    def _take_strip(self, strip: QImage | None) -> None:
+        self._strip = strip
+        self._show_learning(self.state)
 
     def _end(self, number: int, exit_code: int, error: Sentence | None) -> None:
         entry = self._queue.find(number)
@@ -282,7 +291,7 @@ class RunController:
         return entry is not None and entry.job.output.folder == folder and entry.state.resumable
 
     def _show_learning(self, state: RunState) -> None:
-        picture = read_strip(state.preview) if state.preview and state.active else None
+        picture = self._strip if state.active else None
         count = 1 + (len(self._current.job.names) if self._current is not None else 0)
         frame = f"frame {self._live_frame}" if self._live_frame else "the middle frame"
         self._view.show_learning(state.losses, picture, count, f"Learning: {frame}")

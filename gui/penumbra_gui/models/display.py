@@ -6,6 +6,7 @@ logarithmic shaper and looked up trilinearly; views that keep channels apart are
 
 from __future__ import annotations
 
+import atexit
 import os
 from functools import cache
 from typing import Any
@@ -151,3 +152,7 @@ def _load(name: str) -> Any:
             "Correct or unset $OCIO.",
         )
     return config
+
+
+# A configuration still held when the interpreter ends makes OpenImageIO's binding print pages of leaks.
+atexit.register(_load.cache_clear)

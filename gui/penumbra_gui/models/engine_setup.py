@@ -12,7 +12,9 @@ from penumbra.errors import PenumbraError
 from penumbra.launch import child_environment, find_engine
 from penumbra_gui.models.checks import Sentence
 
-_PATIENCE_SECONDS = 120
+# A machine that is busy refining takes minutes to import torch.
+_PATIENCE_SECONDS = 600
+_ASKED: set[subprocess.Popen[str]] = set()
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,33 @@ def make_sample(python: str | None, folder: Path) -> Path:
     return job_file
 
 
+def abandon() -> None:
+    """Ends whatever is being asked, for a panel that closes; the askers get an answer without words."""
+    for process in list(_ASKED):
+        process.kill()
+
+
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
         errors="replace",
         env=child_environment(),
-        timeout=_PATIENCE_SECONDS,
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        check=False,
     )
+    _ASKED.add(process)
+    try:
+        with process:
+            told, said = process.communicate(timeout=_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    finally:
+        _ASKED.discard(process)
+    return subprocess.CompletedProcess(command, process.returncode, told, said)
 
 
 def _no_answer(text: str, lines: tuple[str, ...]) -> EngineReport:

@@ -41,7 +41,7 @@ SHORTCUTS: dict[str, tuple[Shortcut, ...]] = {
         Shortcut("channel_l", ("Y",), "Luminance; again: colour"),
         Shortcut("wipe", ("W",), "Wipe against the plate"),
         Shortcut("difference", ("D",), "Difference to the plate"),
-        Shortcut("swap", ("Tab",), "Plate or layers"),
+        Shortcut("swap", ("P",), "Plate or layers"),
         Shortcut("outlines", ("M",), "Mask outlines"),
         Shortcut("reset_view", ("Shift+F",), "Exposure and gamma as they were"),
     ),

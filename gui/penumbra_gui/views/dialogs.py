@@ -27,6 +27,7 @@ from PySide6.QtWidgets import (
 from penumbra_gui.models.preferences import LEAST_CACHE_MIB, MOST_CACHE_MIB, Preferences
 from penumbra_gui.models.shortcuts import SHORTCUTS
 from penumbra_gui.views.parts import faint, heading, tool
+from penumbra_gui.views.theme import MONOSPACE
 
 
 class Dialogs:
@@ -90,6 +91,7 @@ class PreferencesDialog(QDialog):
         self._cache.setRange(LEAST_CACHE_MIB, MOST_CACHE_MIB)
         self._cache.setSingleStep(256)
         self._cache.setSuffix(" MiB")
+        self._cache.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._cache.setValue(current.cache_mib)
         self._cache.setAccessibleName(self.tr("Memory for frames"))
         self._language = QLineEdit(current.language)
@@ -106,6 +108,7 @@ class PreferencesDialog(QDialog):
         said.setReadOnly(True)
         said.setAccessibleName(self.tr("What the engine says of itself"))
         said.setMinimumHeight(180)
+        said.setStyleSheet(MONOSPACE)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)

@@ -210,6 +210,7 @@ class JobFormView(QWidget):
         spin.setAccessibleName(name)
         spin.setKeyboardTracking(False)
         spin.setMinimumWidth(64)
+        spin.setAlignment(Qt.AlignmentFlag.AlignCenter)
         spin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         return spin
 

@@ -26,6 +26,7 @@ from penumbra_gui.views.layers import LayersView
 from penumbra_gui.views.masks import MasksView
 from penumbra_gui.views.parts import ElidedLabel, MessageBar, faint, section
 from penumbra_gui.views.run_panel import RunView
+from penumbra_gui.views.theme import MONOSPACE
 from penumbra_gui.views.timeline import TimelineView
 from penumbra_gui.views.view_bar import ViewBar
 from penumbra_gui.views.viewer import ViewerView
@@ -135,7 +136,7 @@ class MainWindow(QMainWindow):
         self.log.setReadOnly(True)
         self.log.setMaximumBlockCount(_MOST_LOG_LINES)
         self.log.setAccessibleName(self.tr("Log"))
-        self.log.setStyleSheet("font-family: 'DejaVu Sans Mono', Consolas, Menlo, monospace;")
+        self.log.setStyleSheet(MONOSPACE)
         self.log.hide()
         return self.log
 

@@ -94,6 +94,8 @@ class _Row(QWidget):
     def _rename(self) -> None:
         if self.name.text() != self._row.name:
             self._view.renamed.emit(self._index, self.name.text())
+            # A name that was taken over stands in a new row; one that was refused must not stay here.
+            self.name.setText(self._row.name)
 
 
 class _List(QListWidget):
@@ -138,6 +140,7 @@ class MasksView(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self._shown: tuple[MaskRow, ...] | None = None
         self.list = _List()
         self.list.setDragDropMode(QAbstractItemView.DragDropMode.DragDrop)
         self.list.setDefaultDropAction(Qt.DropAction.MoveAction)
@@ -157,7 +160,10 @@ class MasksView(QWidget):
         column.addWidget(section(self.tr("Masks"), self._empty, self.list, self._order, buttons=buttons))
 
     def show_rows(self, rows: tuple[MaskRow, ...]) -> None:
-        """All masks, back to front."""
+        """All masks, back to front. Rows that are as they were are left alone: someone may be typing in one."""
+        if rows == self._shown:
+            return
+        self._shown = rows
         selected = self.list.currentRow()
         self.list.clear()
         for index in reversed(range(len(rows))):

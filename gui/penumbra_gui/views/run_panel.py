@@ -133,6 +133,7 @@ class RunView(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self._rows: tuple[QueueRow, ...] | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -237,14 +238,18 @@ class RunView(QWidget):
             self._live_note.setText(note)
 
     def show_queue(self, rows: tuple[QueueRow, ...]) -> None:
-        """All jobs of this session."""
+        """All jobs of this session; left alone, with its selection, while nothing has changed."""
+        if rows == self._rows:
+            return
+        self._rows = rows
         self._jobs.clear()
         for row in rows:
             item = QListWidgetItem(f"{row.title}\n{row.state}")
             item.setData(Qt.ItemDataRole.UserRole, row.number if row.removable else None)
             item.setToolTip(row.title)
             self._jobs.addItem(item)
-        self._queue_section.setVisible(bool(rows))
+        # One job alone is told of above.
+        self._queue_section.setVisible(len(rows) > 1)
 
     def _remove(self) -> None:
         item = self._jobs.currentItem()

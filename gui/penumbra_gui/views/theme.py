@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QApplication
 GROUND, RAISED, SUNKEN, LINE = "#242628", "#2e3134", "#1a1c1d", "#3d4145"
 TEXT, FAINT, ACCENT, WARM, BAD = "#d9dcde", "#8d9398", "#e0a44c", "#d8b35a", "#e2685c"
 GOOD = "#7fb77e"
+MONOSPACE = "font-family: 'DejaVu Sans Mono', Consolas, Menlo, monospace;"
 _IMAGES = (Path(__file__).parent / "images").as_posix()
 
 _SHEET = f"""
@@ -50,7 +51,6 @@ QComboBox::drop-down {{ border: none; width: 18px; }}
 QComboBox::down-arrow {{ image: url("{_IMAGES}/down.svg"); width: 10px; height: 10px; }}
 QComboBox::down-arrow:disabled {{ image: none; }}
 QComboBox QLineEdit, QAbstractSpinBox QLineEdit {{ border: none; background: transparent; padding: 0; }}
-QAbstractSpinBox QLineEdit {{ padding-left: 5px; }}
 QComboBox QAbstractItemView {{ background: {RAISED}; border: 1px solid {LINE}; selection-background-color: #54452c; }}
 QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{ width: 0; border: none; }}
 QCheckBox {{ spacing: 6px; background: transparent; }}

@@ -121,6 +121,7 @@ class TimelineView(QWidget):
         self._frame.setAccessibleName(self.tr("Current frame"))
         self._frame.setKeyboardTracking(False)
         self._frame.setFixedWidth(70)
+        self._frame.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._frame.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self._frame.valueChanged.connect(self.chosen)
         self._range = faint(wrap=False)

@@ -27,8 +27,8 @@ class ViewBar(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("bar")
-        self._plate = self._toggle(self.tr("Plate"), self.tr("Show the plate (Tab)"))
-        self._layers = self._toggle(self.tr("Layers"), self.tr("Show the layers (Tab)"))
+        self._plate = self._toggle(self.tr("Plate"), self.tr("Show the plate (P)"))
+        self._layers = self._toggle(self.tr("Layers"), self.tr("Show the layers (P)"))
         contents = QButtonGroup(self)
         contents.addButton(self._plate)
         contents.addButton(self._layers)
@@ -132,7 +132,8 @@ class ViewBar(QFrame):
         spin.setValue(0.0 if low < 0 else 1.0)
         spin.setToolTip(sentence)
         spin.setAccessibleName(sentence)
-        spin.setFixedWidth(86)
+        spin.setFixedWidth(90)
+        spin.setAlignment(Qt.AlignmentFlag.AlignCenter)
         spin.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         spin.valueChanged.connect(lambda value: self.changed.emit(field, value))
         return spin

@@ -220,6 +220,9 @@ class MediaPool(HostObject):
         self._current._clips += made
         return made
 
+    def CreateEmptyTimeline(self, name):
+        return Timeline()
+
     def AppendToTimeline(self, clips):
         timeline, made = self._project._timeline, []
         for entry in clips:
@@ -250,6 +253,10 @@ class Project(HostObject):
 
     def GetMediaPool(self):
         return self._pool
+
+    def SetCurrentTimeline(self, timeline):
+        self._timeline = timeline
+        return True
 
     def GetCurrentTimeline(self):
         return self._timeline
@@ -343,6 +350,15 @@ class ProjectManager(HostObject):
 
     def GetCurrentProject(self):
         return self._project
+
+    def CreateProject(self, projectName):
+        if self._project is not None and self._project.GetName() == projectName:
+            return None
+        self._project = Project(projectName)
+        return self._project
+
+    def LoadProject(self, projectName):
+        return self._project if self._project.GetName() == projectName else None
 
 
 class Fusion(HostObject):
