@@ -104,8 +104,10 @@ def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidge
     )
     still()
     save("error", window)
+    # Where the engine lies on the machine that draws is nobody's business.
+    report = "\n".join(line for line in panel.setup.report.lines if not line.startswith("/"))
     for name, dialog in (
-        ("preferences", PreferencesDialog(panel.preferences, "\n".join(panel.setup.report.lines), window)),
+        ("preferences", PreferencesDialog(panel.preferences, report, window)),
         ("shortcuts", ShortcutsDialog(window)),
     ):
         dialog.move(QPoint(60, 60))

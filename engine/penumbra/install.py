@@ -42,8 +42,8 @@ class HostPlugin:
 
     Files of the package's ``startup`` folder go to the top of ``folder``, everything else to ``folder/python``.
     ``hook``: a file of the host's that leads to ``folder``, made only where there is none; ``hook_text`` its text, and
-    ``advice`` what to do by hand where there is one already. ``startup``: where else, seen from ``folder``, files of the
-    ``startup`` folder go; :data:`MODULES_MARK` in them becomes the text of the path of ``folder/python``.
+    ``advice`` what to do by hand where there is one already. ``startup``: where else, seen from ``folder``, files of
+    the ``startup`` folder go; :data:`MODULES_MARK` in them becomes the text of the path of ``folder/python``.
     """
 
     package: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -230,6 +231,9 @@ def main(path: str | None = None) -> int:
     translators = load_translations(app, load_preferences(folder / "preferences.json").language)
     apply_theme(app)
     panel = Panel(folder)
+    # The window's own timers give Python a turn twice a second, so that a signal is heard.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: app.quit())
     panel.window.show()
     if path is not None:
         panel.open([str(Path(path).absolute()) if os.path.sep in path or Path(path).exists() else path])

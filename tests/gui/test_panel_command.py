@@ -1,5 +1,10 @@
+import os
+import signal
 import subprocess
 import sys
+import time
+
+import pytest
 
 
 def test_without_pyside_the_command_says_how_to_get_it():
@@ -9,3 +14,16 @@ def test_without_pyside_the_command_says_how_to_get_it():
     assert "The desktop panel cannot start here" in told.stderr
     assert "pip install 'penumbra-layers[panel]'" in told.stderr
     assert "Traceback" not in told.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals as Unix has them")
+def test_the_command_opens_the_window_and_leaves_cleanly_when_told_to(app, tmp_path):
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-m", "penumbra", "panel"], env=environment)
+    kept = tmp_path / "penumbra" / "preferences.json"
+    time.sleep(10)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert kept.is_file()

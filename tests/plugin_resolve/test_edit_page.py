@@ -295,7 +295,7 @@ def test_a_copy_of_the_clip_is_rendered_for_its_matte(small_media, tmp_path):
     resolve._project._timeline._tracks[1].items[0]._media = copy
     host = timeline_host.connect(resolve)
     found = timeline_host.current_clip(host)
-    folder, job_file, plate = edit_host._prepare(host, found, timeline_host.mask_clips(host, found), tmp_path / "shot")
+    _folder, job_file, plate = edit_host._prepare(host, found, timeline_host.mask_clips(host, found), tmp_path / "shot")
     job = json.loads(job_file.read_text(encoding="utf-8"))
     assert job["plate"]["path"].endswith("plate.%04d.exr")
     assert [mask["channel"] for mask in job["masks"]] == ["alpha", "auto"]

@@ -29,7 +29,7 @@ from penumbra.windows import fitting_stride
 
 # The published rate finds a shot's layers from nothing; trained weights it would first make forget (decision 0010).
 LEARNING_RATE = 5e-4
-TRAINED_RATE = 1.5e-4
+TRAINED_RATE = 4e-4
 FINAL_RATE = 0.1  # of the learning rate, reached at the end: the last steps settle instead of wandering
 AVERAGE_DECAY = 0.9  # of the running mean of the weights, which is what is evaluated and kept
 EFFECT_WEIGHT = 3.0  # how much more a pixel counts where the plate shows an effect outside all masks, as in pretraining
