@@ -136,6 +136,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory as Linux tells it")
 def test_memory_stays_within_its_bound_while_scrubbing(app, panel, tmp_path):
     """PENUMBRA_SCRUB_MINUTES=10 for the whole of it."""

@@ -27,7 +27,7 @@ from penumbra.training.muon import Muon
 from penumbra.training.scoring import changed
 from penumbra.windows import fitting_stride
 
-# The published rate finds a shot's layers from nothing; trained weights it would first make forget (decision 0010).
+# The published rate finds a shot's layers from nothing; trained weights it would first make forget (decision 0016).
 LEARNING_RATE = 5e-4
 TRAINED_RATE = 4e-4
 FINAL_RATE = 0.1  # of the learning rate, reached at the end: the last steps settle instead of wandering
