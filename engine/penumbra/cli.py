@@ -185,17 +185,26 @@ def doctor() -> None:
 @app.command()
 def panel(
     path: Annotated[Path | None, typer.Argument(help="A clip, a job file or a finished output folder.")] = None,
+    compact: Annotated[
+        Path | None, typer.Option(help="Finish this job file and run it, in a small window; events go to stdout.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="With --compact: go on with a stopped run.")] = False,
 ) -> None:
     """Open the desktop panel."""
 
     def work(on_event: OnEvent) -> None:
+        if (path is not None and compact is not None) or (resume and compact is None):
+            raise JobError("--compact takes one job file, and --resume belongs to it.", "Use: panel --compact JOB.")
         try:
             from penumbra_gui.app import main as open_panel
+            from penumbra_gui.app import main_compact
         except ImportError as error:
             raise PanelUnavailableError(
                 f"The desktop panel cannot start here: {error}.",
                 "Install it with: pip install 'penumbra-layers[panel]'; on Linux see docs/panel.md for Qt's libraries.",
             ) from error
+        if compact is not None:
+            raise typer.Exit(main_compact(compact.absolute(), resume))
         raise typer.Exit(open_panel(None if path is None else str(path)))
 
     _guard(work, json_events=False)

@@ -13,15 +13,18 @@ from PySide6.QtCore import QLibraryInfo, QLocale, QStandardPaths, QTranslator
 from PySide6.QtWidgets import QApplication
 
 from penumbra.events import Event
+from penumbra_gui.controllers.compact import CompactController
 from penumbra_gui.controllers.output import OutputController
 from penumbra_gui.controllers.project import ProjectController
 from penumbra_gui.controllers.run import RunController
 from penumbra_gui.controllers.setup import SetupController
 from penumbra_gui.controllers.viewer import ViewerController
+from penumbra_gui.models.begun_job import read_begun_job
 from penumbra_gui.models.checks import Sentence
 from penumbra_gui.models.display import color_spaces
 from penumbra_gui.models.engine_setup import abandon
 from penumbra_gui.models.frame_store import FrameStore
+from penumbra_gui.models.host_pipe import EventRelay, watch_stdin, write_stdout
 from penumbra_gui.models.job_queue import JobQueue
 from penumbra_gui.models.preferences import Preferences, load_preferences, save_preferences
 from penumbra_gui.models.project import Project
@@ -29,6 +32,7 @@ from penumbra_gui.models.runner import Runner
 from penumbra_gui.models.service import FootageService
 from penumbra_gui.models.session import Session
 from penumbra_gui.models.workers import Workers
+from penumbra_gui.views.compact_window import CompactWindow
 from penumbra_gui.views.dialogs import Dialogs
 from penumbra_gui.views.loop import QtLoop
 from penumbra_gui.views.main_window import MainWindow
@@ -223,13 +227,7 @@ class Panel:
 
 def main(path: str | None = None) -> int:
     """Runs the panel until its window is closed; returns the exit code."""
-    app = QApplication(sys.argv[:1])
-    app.setApplicationName("penumbra")
-    app.setApplicationDisplayName("Penumbra")
-    app.setDesktopFileName("penumbra")
-    folder = Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.AppDataLocation))
-    translators = load_translations(app, load_preferences(folder / "preferences.json").language)
-    apply_theme(app)
+    app, folder, translators = _make_application()
     panel = Panel(folder)
     # The window's own timers give Python a turn twice a second, so that a signal is heard.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -241,6 +239,38 @@ def main(path: str | None = None) -> int:
     panel.close()
     del translators
     return code
+
+
+def main_compact(job_file: Path, resume: bool = False) -> int:
+    """Lets the artist finish a host's job file and runs it, in a small window; returns the engine's exit code.
+
+    The engine's events go to stdout; a closed stdin stops it. Raises :class:`JobError` before any window is shown.
+    """
+    job, whole = read_begun_job(job_file)
+    app, _folder, translators = _make_application()
+    app.setQuitOnLastWindowClosed(False)
+    controller = CompactController(job_file, job, whole, resume, EventRelay(write_stdout), CompactWindow(), app.quit)
+    watch_stdin(controller.ask_to_close)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: controller.ask_to_close())
+    controller.window.show()
+    controller.begin()
+    app.exec()
+    controller.close()
+    del translators
+    return controller.exit_code
+
+
+def _make_application() -> tuple[QApplication, Path, list[QTranslator]]:
+    """Qt, named and dressed; the folder for preferences; translators, to be kept."""
+    app = QApplication(sys.argv[:1])
+    app.setApplicationName("penumbra")
+    app.setApplicationDisplayName("Penumbra")
+    app.setDesktopFileName("penumbra")
+    folder = Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.AppDataLocation))
+    translators = load_translations(app, load_preferences(folder / "preferences.json").language)
+    apply_theme(app)
+    return app, folder, translators
 
 
 def load_translations(app: QApplication, language: str) -> list[QTranslator]:

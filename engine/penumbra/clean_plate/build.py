@@ -310,8 +310,9 @@ def _misfit_warnings(numbers: Sequence[int], misfit: FloatArray) -> list[str]:
     if not far:
         return []
     return [
-        f"The background departs by up to {np.nanmax(misfit):.1f} pixels from a turning camera's (rolling shutter, or"
-        f" a camera that travels) at {len(far)} frames, the first {far[0]}: look at the clean plate there."
+        f"The background departs by up to {np.nanmax(misfit):.1f} pixels from a turning camera's (rolling shutter, a"
+        f" camera that travels, or water and leaves) at {len(far)} frames, the first {far[0]}: look at the clean plate"
+        " there."
     ]
 
 

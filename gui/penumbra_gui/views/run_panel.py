@@ -197,7 +197,8 @@ class RunView(QWidget):
             button.clicked.connect(lambda _checked=False, name=name: self.out_asked.emit(name))
             self._out[name] = button
             grid.addWidget(button, place // 2, place % 2)
-        return section(self.tr("Take away"), grid)
+        self.out_section = section(self.tr("Take away"), grid)
+        return self.out_section
 
     def show_possible(self, start: str, can_start: bool, can_stop: bool, can_queue: bool, hint: str) -> None:
         """``start``: the first button's text; ``hint``: what is missing before a start."""

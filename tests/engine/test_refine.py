@@ -1,0 +1,128 @@
+"""Refinement on a clip: what counts, where it starts, and that it goes on where it was stopped."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from penumbra.color import DisplayEncoding
+from penumbra.contract import ModelContract
+from penumbra.frames import WorkingClip
+from penumbra.job import RefineSettings
+from penumbra.network import LayerNetwork, NetworkSize, load_weights, seeded_network
+from penumbra.training import refine as refinement
+from penumbra.training.muon import Muon, orthogonalised
+from penumbra.training.refine import EFFECT_WEIGHT, effect_weights, gather_batch, refine
+
+WEIGHTS = Path(refinement.__file__).parents[1] / "weights" / "weights.safetensors"
+SIZE = 32
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refinement, "LARGEST_BATCH", 8)
+
+
+@pytest.fixture
+def clip() -> WorkingClip:
+    """A square that wanders with a shadow at its right, eight frames."""
+    count = 8
+    background = np.full((count, SIZE, SIZE, 3), 0.7, np.float32)
+    frames, masks = background.copy(), np.zeros((count, 1, SIZE, SIZE), np.float32)
+    for t in range(count):
+        x = 3 + 2 * t
+        masks[t, 0, 12:20, x : x + 5] = 1
+        frames[t, 12:20, x : x + 5] = (0.2, 0.4, 0.8)
+        frames[t, 14:20, x + 5 : x + 10] *= 0.5
+    valid = np.ones((count, SIZE, SIZE), np.float32)
+    order = np.zeros((count, 1), np.int64)
+    return WorkingClip(tuple(range(count)), ("square",), frames, masks, background, valid, order, DisplayEncoding(1.0))
+
+
+def test_effects_outside_masks_count_more(clip: WorkingClip) -> None:
+    batch = gather_batch(clip, np.arange(5)[None], np.array([[2]]), "cpu")
+    weights = effect_weights(batch)[0, 0, 0]
+    assert weights[16, 14] == 1 + EFFECT_WEIGHT  # shadow
+    assert weights[16, 9] == 1  # the square itself
+    assert weights[4, 4] == 1  # nothing
+
+
+def test_trained_weights_learn_from_the_first_step_on(clip: WorkingClip, tmp_path: Path) -> None:
+    network, contract, _ = load_weights(WEIGHTS)
+    result = refine(clip, network, contract, RefineSettings(steps=8), 0, tmp_path)
+    values = [value for _, value in result.evaluations]
+    assert values[-1] < values[0]
+
+
+def test_the_mask_leads_only_weights_that_know_nothing(
+    clip: WorkingClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    led: list[float] = []
+    loss = refinement._Trainer._loss
+
+    def watched(self: refinement._Trainer, network: LayerNetwork, batch: refinement.Batch, mask: float) -> torch.Tensor:
+        led.append(mask)
+        return loss(self, network, batch, mask)
+
+    monkeypatch.setattr(refinement._Trainer, "_loss", watched)
+    network = seeded_network(1, NetworkSize(2, 2))
+    for trained in (True, False):
+        led.clear()
+        folder = tmp_path / str(trained)
+        folder.mkdir()
+        refine(
+            clip, copy.deepcopy(network), ModelContract(height=SIZE, width=SIZE), RefineSettings(steps=2), 0, folder,
+            trained=trained,
+        )  # fmt: skip
+        assert max(led) == pytest.approx(0.001 if trained else 0.1)
+
+
+def test_a_stopped_refinement_ends_as_one_left_alone(clip: WorkingClip, tmp_path: Path) -> None:
+    def run(folder: Path, stop_after: int | None) -> dict[str, torch.Tensor]:
+        folder.mkdir(exist_ok=True)
+        seen = [0]
+
+        def count(progress: object, network: LayerNetwork) -> None:
+            seen[0] += 1
+
+        network = seeded_network(1, NetworkSize(2, 2))
+        result = refine(
+            clip, network, ModelContract(height=SIZE, width=SIZE), RefineSettings(steps=4), 0, folder, "cpu", count,
+            lambda: stop_after is not None and seen[0] >= stop_after,
+        )  # fmt: skip
+        return result.network.state_dict()
+
+    whole = run(tmp_path / "whole", None)
+    run(tmp_path / "stopped", 2)
+    resumed = run(tmp_path / "stopped", None)
+    assert all(torch.allclose(whole[name], resumed[name], atol=1e-6) for name in whole)
+
+
+def test_orthogonal_steps_have_singular_values_near_one() -> None:
+    matrix = torch.randn(24, 96, generator=torch.Generator().manual_seed(0))
+    for one in (matrix, matrix.T):
+        values = torch.linalg.svdvals(orthogonalised(one))
+        assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
+
+
+def test_muon_takes_up_its_own_state() -> None:
+    def step(network: LayerNetwork, optimiser: Muon, seed: int) -> None:
+        random = torch.Generator().manual_seed(seed)
+        for parameter in network.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=random)
+        optimiser.step()
+
+    first = seeded_network(1, NetworkSize(2, 2))
+    second = copy.deepcopy(first)
+    left, before = Muon(first, 1e-3), Muon(second, 1e-3)
+    step(first, left, 0)
+    step(second, before, 0)
+    after = Muon(second, 1e-3)
+    after.load_state_dict(before.state_dict())
+    step(first, left, 1)
+    step(second, after, 1)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
