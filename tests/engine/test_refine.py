@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,8 @@ def test_effects_outside_masks_count_more(clip: WorkingClip) -> None:
     assert weights[16, 14] == 1 + EFFECT_WEIGHT  # shadow
     assert weights[16, 9] == 1  # the square itself
     assert weights[4, 4] == 1  # nothing
+    restless = replace(clip, valid=np.full_like(clip.valid, 0.5))
+    assert effect_weights(gather_batch(restless, np.arange(5)[None], np.array([[2]]), "cpu")).max() == 1
 
 
 def test_trained_weights_learn_from_the_first_step_on(clip: WorkingClip, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ TRAINED_RATE = 4e-4
 FINAL_RATE = 0.1  # of the learning rate, reached at the end: the last steps settle instead of wandering
 AVERAGE_DECAY = 0.9  # of the running mean of the weights, which is what is evaluated and kept
 EFFECT_WEIGHT = 3.0  # how much more a pixel counts where the plate shows an effect outside all masks, as in pretraining
+CREDIBLE = 0.8  # of ``valid``: below it a difference may be the background's own, and counts no more than others
 WARM_UP_STEPS = 10
 WEIGHT_DECAY = 1e-4
 CLIP_NORM = 1.0
@@ -274,10 +275,11 @@ class _Trainer:
 
 
 def effect_weights(batch: Batch) -> Tensor:
-    """What each pixel counts in reconstruction (B, 1, D, H, W): more where an effect lies outside all masks."""
+    """What each pixel counts in reconstruction (B, 1, D, H, W): more for effects outside all masks."""
     frames, background = (images.transpose(1, 2) * 0.5 for images in (batch.at_targets(batch.frames), batch.background))
     outside = ~(batch.at_targets(batch.masks) > 0).any(1)
-    return 1 + EFFECT_WEIGHT * (changed(frames, background) & outside)[:, None].float()
+    credible = batch.valid[:, 0] > CREDIBLE
+    return 1 + EFFECT_WEIGHT * (changed(frames, background) & outside & credible)[:, None].float()
 
 
 def batch_size(clip: WorkingClip, device: str = "cpu") -> int:

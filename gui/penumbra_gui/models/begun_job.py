@@ -28,14 +28,15 @@ def read_begun_job(path: Path) -> tuple[Job, bool]:
         raise JobError(f"The job file {path} is not valid JSON: {error}.", "Mend it at that place.") from error
     whole = not isinstance(data, dict) or bool(data.get("masks"))
     if not whole:
-        data = {**data, "masks": [_STAND_IN]}
+        # An order of objects that are not there means nothing.
+        data = {**data, "masks": [_STAND_IN], "order": []}
     return job_from_dict(data).resolved(path.resolve().parent), whole
 
 
 def project_of(job: Job, whole: bool) -> Project:
     """What the window shows of it; a stand-in is no mask."""
     project = Project.of_job(job)
-    return project if whole else replace(project, masks=(), order=())
+    return project if whole else replace(project, masks=())
 
 
 class BegunJob(JobQueue):
