@@ -20,11 +20,15 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ["QT_SCALE_FACTOR"] = SCALE
 
 from PySide6.QtCore import QEventLoop, QPoint  # noqa: E402 # the scale has to stand before Qt is loaded
+from PySide6.QtGui import QPixmap  # noqa: E402
 from PySide6.QtWidgets import QApplication, QWidget  # noqa: E402
 
-from penumbra.job import RefineSettings  # noqa: E402
+from penumbra.job import RefineSettings, load_job  # noqa: E402
 from penumbra_gui.app import Panel  # noqa: E402
+from penumbra_gui.controllers.compact import CompactController  # noqa: E402
 from penumbra_gui.models.engine_setup import make_sample  # noqa: E402
+from penumbra_gui.models.host_pipe import EventRelay  # noqa: E402
+from penumbra_gui.views.compact_window import CompactWindow  # noqa: E402
 from penumbra_gui.views.dialogs import PreferencesDialog, ShortcutsDialog  # noqa: E402
 from penumbra_gui.views.theme import apply_theme  # noqa: E402
 
@@ -53,7 +57,29 @@ def main() -> None:
         panel.window.show()
         draw(app, panel, job, lambda name, widget: widget.grab().save(str(folder / f"panel_{name}.png")))
         panel.close()
+        draw_compact(app, job).save(str(folder / "panel_compact.png"))
     panel.window.deleteLater()
+
+
+def draw_compact(app: QApplication, job_file: Path) -> QPixmap:
+    """The small window of a host while it refines."""
+    job = load_job(job_file)
+    begun = replace(job, output=replace(job.output, folder="compact"), refine=RefineSettings(steps=STEPS))
+    controller = CompactController(
+        Path("compact.json").absolute(), begun.resolved(Path.cwd()), True, False, EventRelay(lambda _line: None),
+        CompactWindow(), lambda: None,
+    )  # fmt: skip
+    controller.window.show()
+    controller.begin()
+    spin(app, lambda: bool(controller.run.state.preview) and len(controller.run.state.losses) > 7)
+    spin(app, lambda: False, 1)
+    # Where the pictures are made is nobody's business.
+    controller.window.show_clip(Path(job.plate.path).name, "layers")
+    rows = controller.window.masks._shown or ()
+    controller.window.masks.show_rows(tuple(replace(row, path=Path(row.path).name) for row in rows))
+    picture = controller.window.grab()
+    controller.close()
+    return picture
 
 
 def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidget], object]) -> None:

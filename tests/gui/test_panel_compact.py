@@ -112,6 +112,7 @@ def test_a_whole_job_starts_at_once_and_its_file_is_left_alone(clip, compact, sp
     assert kinds(lines)[-1] == "done"
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_can_be_gone_on_with(clip, compact, spin):
     path = clip(refine=REFINED, output=clip.output)
     controller, lines, closed = compact(path)
@@ -131,7 +132,7 @@ def test_a_run_that_was_stopped_can_be_gone_on_with(clip, compact, spin):
 
 
 def test_what_is_wrong_stays_to_be_read_and_is_told_at_the_end(clip, compact, spin):
-    path = clip(masks=[{"name": "car", "path": "nowhere.####.png"}])
+    path = clip(masks=[{"name": "car", "path": "nowhere.####.png"}], order=[])
     controller, lines, closed = compact(path)
     spin(lambda: not controller.run.active and not controller.window.messages.isHidden(), 60)
     assert "nowhere" in controller.window.messages.text

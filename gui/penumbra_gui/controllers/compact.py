@@ -64,7 +64,8 @@ class CompactController:
 
     def begin(self) -> None:
         """A job that lacks nothing is started at once."""
-        self._take_turn()
+        # Never at once: a loop that is told to end before it has begun runs for ever.
+        self.loop.later(_TURN_MILLISECONDS, self._take_turn)
         if self._whole:
             self.run.start()
 

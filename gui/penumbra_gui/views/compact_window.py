@@ -41,6 +41,7 @@ class CompactWindow(QWidget):
         # Both are the host's.
         self.form.plate_section.hide()
         self.form.output_section.hide()
+        self.resize(self.sizeHint())
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
