@@ -120,18 +120,8 @@ def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidge
     window.viewer.pointed.emit(200, 90)
     still()
     save("layers", window)
-    panel.act("log")
-    window.messages.show_message(
-        "error",
-        "The plate lacks frames 1012-1014 of 1001-1050.",
-        "Render them, or ask for a frame range without holes.",
-        "what the engine said",
-        (("resume", "Resume"),),
-    )
-    still()
-    save("error", window)
-    # Where the engine lies on the machine that draws is nobody's business.
-    report = "\n".join(line for line in panel.setup.report.lines if not line.startswith("/"))
+    # Where the engine lies, and on what system, is the business of the machine that draws alone.
+    report = "\n".join(line for line in panel.setup.report.lines if not line.startswith(("/", "Penumbra ")))
     for name, dialog in (
         ("preferences", PreferencesDialog(panel.preferences, report, window)),
         ("shortcuts", ShortcutsDialog(window)),
