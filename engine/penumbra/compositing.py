@@ -5,7 +5,7 @@ numpy, H x W x C float32; whatever light the inputs are in, the outputs are in t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -26,12 +26,16 @@ def premultiply(straight: FloatArray) -> FloatArray:
     return np.concatenate([straight[..., :3] * straight[..., 3:4], straight[..., 3:4]], axis=-1)
 
 
+def over_all(layers: Iterable[FloatArray], background: FloatArray) -> FloatArray:
+    """Premultiplied RGBA (..., 4), back to front, over opaque RGB (..., 3)."""
+    for layer in layers:
+        background = over(layer, background)
+    return background
+
+
 def recompose(stack: LayerStack) -> FloatArray:
     """All layers over the clean plate, back to front: H x W x 3."""
-    result = stack.background
-    for layer in stack.layers:
-        result = over(layer.pixels, result)
-    return result
+    return over_all((layer.pixels for layer in stack.layers), stack.background)
 
 
 def transmittances(alphas: Sequence[FloatArray]) -> tuple[list[FloatArray], FloatArray]:

@@ -72,6 +72,24 @@ def find_engine(python: Optional[str] = None) -> List[str]:
     )
 
 
+def installed_engine(record: Path, fix: str, chosen: str = "") -> Optional[str]:
+    """The engine's Python for a host's plug-in: ``chosen`` if it is there, else $PENUMBRA_PYTHON, else the installer's.
+
+    ``record``: the file in which ``penumbra install`` has named it. None: the ``penumbra`` command of the PATH. What is
+    not there counts for nothing, because scripts travel between machines; a host's own Python is never taken. Raises
+    :class:`EngineNotFoundError` with ``fix``.
+    """
+    recorded = ""
+    with contextlib.suppress(OSError):
+        recorded = record.read_text(encoding="utf-8").strip()
+    for candidate in (chosen, os.environ.get(ENGINE_VARIABLE), recorded):
+        if candidate and Path(candidate).is_file():
+            return candidate
+    if shutil.which("penumbra"):
+        return None
+    raise EngineNotFoundError("The Penumbra engine was not found on this machine.", fix)
+
+
 class Engine:
     """A running engine. Iterate :meth:`events` to its end, then read :attr:`exit_code`.
 

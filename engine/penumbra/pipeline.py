@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from penumbra import __version__
 from penumbra.clean_plate import CleanPlate, build_clean_plate, load_clean_plate
 from penumbra.color import DisplayEncoding, FloatArray
-from penumbra.compositing import over, premultiply
+from penumbra.compositing import over_all, premultiply
 from penumbra.contract import CONTRACT_KEY, ModelContract
 from penumbra.decompose import LayerModels, decompose
 from penumbra.errors import (
@@ -347,9 +347,7 @@ def _decompose(shot: Shot, clip: WorkingClip, graphs: Path) -> NDArray[np.float3
 
 def _unexplained(clip: WorkingClip, index: int, rgba: FloatArray) -> float:
     """Mean difference of a frame from its predicted layers over the small clean plate, display-encoded."""
-    result = clip.background[index]
-    for layer in clip.order[index]:
-        result = over(premultiply(rgba[layer]), result)
+    result = over_all((premultiply(rgba[layer]) for layer in clip.order[index]), clip.background[index])
     return float(np.abs(result - clip.frames[index]).mean())
 
 

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Optional
 
-from penumbra.launch import ENGINE_VARIABLE, EngineNotFoundError, child_environment, find_engine
+from penumbra.launch import ENGINE_VARIABLE, EngineNotFoundError, child_environment, find_engine, installed_engine
 
 # Written by `penumbra install nuke` beside the plug-in.
 REMEMBERED = Path(__file__).resolve().parent / "engine.txt"
 
 
 def locate_engine(chosen: str = "") -> Optional[str]:
-    """The engine's Python: what the knob names if it is there, else the environment's, else the installer's.
-
-    None: the ``penumbra`` command of the PATH. A knob's path that is not there counts for nothing, because scripts
-    travel between machines. Nuke's own Python is never taken. Raises :class:`EngineNotFoundError`.
-    """
-    for candidate in (python_in(chosen), os.environ.get(ENGINE_VARIABLE), _remembered()):
-        if candidate and Path(candidate).is_file():
-            return candidate
-    if shutil.which("penumbra"):
-        return None
-    raise EngineNotFoundError(
-        "The Penumbra engine was not found on this machine.",
-        f"Run penumbra install nuke, or name the engine's Python in the node's Engine tab or in {ENGINE_VARIABLE}.",
-    )
+    """As :func:`penumbra.launch.installed_engine`; ``chosen`` is what the knob names."""
+    fix = f"Run penumbra install nuke, or name the engine's Python in the node's Engine tab or in {ENGINE_VARIABLE}."
+    return installed_engine(REMEMBERED, fix, python_in(chosen))
 
 
 def python_in(chosen: str) -> str:
@@ -60,10 +47,3 @@ def examine(chosen: str = "") -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"The engine does not start: {error}."
     return answer.stdout.strip() or f"The engine ended with code {answer.returncode} and said nothing."
-
-
-def _remembered() -> str:
-    try:
-        return REMEMBERED.read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import shutil
 import threading
 import time
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from typing import Callable, List, Optional, Sequence, Tuple
 
 from penumbra.errors import PenumbraError, Stopped
 from penumbra.events import Event
-from penumbra.launch import ENGINE_VARIABLE, Engine, EngineNotFoundError
+from penumbra.launch import ENGINE_VARIABLE, Engine, installed_engine
 
 # Written by `penumbra install resolve` beside the plug-in.
 REMEMBERED = Path(__file__).resolve().parent / "engine.txt"
@@ -32,19 +30,9 @@ class Outcome:
 
 
 def locate_engine() -> Optional[str]:
-    """The engine's Python: the environment's, else the installer's; None is the ``penumbra`` command of the PATH.
-
-    The Python that Resolve runs scripts with is never taken. Raises :class:`EngineNotFoundError`.
-    """
-    for candidate in (os.environ.get(ENGINE_VARIABLE), _remembered()):
-        if candidate and Path(candidate).is_file():
-            return candidate
-    if shutil.which("penumbra"):
-        return None
-    raise EngineNotFoundError(
-        "The Penumbra engine was not found on this machine.",
-        f"Run penumbra install resolve again, or name the engine's Python in {ENGINE_VARIABLE}.",
-    )
+    """As :func:`penumbra.launch.installed_engine`."""
+    fix = f"Run penumbra install resolve again, or name the engine's Python in {ENGINE_VARIABLE}."
+    return installed_engine(REMEMBERED, fix)
 
 
 def run_with_window(
@@ -146,13 +134,6 @@ def _outcome(engine: Engine, error: Optional[Event], stopped: bool) -> Outcome:
         last = (engine.log.strip().splitlines() or ["it said nothing"])[-1]
         return Outcome(code, f"The engine ended with code {code}: {last}")
     return Outcome(0)
-
-
-def _remembered() -> str:
-    try:
-        return REMEMBERED.read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
 
 
 def _spoken(seconds: float) -> str:

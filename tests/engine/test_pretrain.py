@@ -27,7 +27,7 @@ from penumbra.training.pretrain import (
 from penumbra.training.pretrain.checkpoint import restore, save
 from penumbra.training.pretrain.resizing import resized_network
 from penumbra.training.pretrain.schedule import learning_rate, stage_at
-from penumbra.training.pretrain.trainer import effect_weights
+from penumbra.training.pretrain.trainer import batch_weights
 from penumbra.training.scene_pool import PoolSettings, group_scenes
 from penumbra.training.scenes import SceneSettings, render, render_solo, sample_scenes
 from penumbra.training.scoring import TruthClip, changed, predict_layers, score_layers
@@ -208,13 +208,13 @@ def test_windows_of_four_objects_are_drawn():
 
 def test_effects_outside_the_masks_count_more_unless_the_background_moves(source: BatchSource):
     batch = source.batch(0, 6)
-    still = effect_weights(replace(batch, restless=torch.zeros_like(batch.restless)), 3.0)
+    still = batch_weights(replace(batch, restless=torch.zeros_like(batch.restless)), 3.0)
     outside = (batch.target_masks > 0).any(1, keepdim=True).logical_not()
     assert still.unique().tolist() == [1, 4]
     assert (still[~outside] == 1).all()
     difference = (batch.target_frames - batch.background).abs().amax(1, keepdim=True)
     assert difference[still == 4].min() > 4 / 255
-    assert (effect_weights(replace(batch, restless=torch.ones_like(batch.restless)), 3.0) == 1).all()
+    assert (batch_weights(replace(batch, restless=torch.ones_like(batch.restless)), 3.0) == 1).all()
 
 
 @pytest.mark.parametrize("settings", [TINY, replace(TWO_STAGES, optimiser="muon")], ids=["one size", "two stages"])

@@ -17,7 +17,7 @@ from penumbra.job import RefineSettings
 from penumbra.network import LayerNetwork, NetworkSize, load_weights, seeded_network
 from penumbra.training import refine as refinement
 from penumbra.training.muon import Muon, orthogonalised
-from penumbra.training.refine import EFFECT_WEIGHT, effect_weights, gather_batch, refine
+from penumbra.training.refine import EFFECT_WEIGHT, batch_weights, gather_batch, refine
 
 WEIGHTS = Path(refinement.__file__).parents[1] / "weights" / "weights.safetensors"
 SIZE = 32
@@ -46,12 +46,12 @@ def clip() -> WorkingClip:
 
 def test_effects_outside_masks_count_more(clip: WorkingClip) -> None:
     batch = gather_batch(clip, np.arange(5)[None], np.array([[2]]), "cpu")
-    weights = effect_weights(batch)[0, 0, 0]
+    weights = batch_weights(batch)[0, 0, 0]
     assert weights[16, 14] == 1 + EFFECT_WEIGHT  # shadow
     assert weights[16, 9] == 1  # the square itself
     assert weights[4, 4] == 1  # nothing
     restless = replace(clip, valid=np.full_like(clip.valid, 0.5))
-    assert effect_weights(gather_batch(restless, np.arange(5)[None], np.array([[2]]), "cpu")).max() == 1
+    assert batch_weights(gather_batch(restless, np.arange(5)[None], np.array([[2]]), "cpu")).max() == 1
 
 
 def test_trained_weights_learn_from_the_first_step_on(clip: WorkingClip, tmp_path: Path) -> None:

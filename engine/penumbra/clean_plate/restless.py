@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from penumbra.clean_plate.fill import fill_unseen
 from penumbra.clean_plate.mosaic import Matrices, Mosaic, scaled
-from penumbra.clean_plate.small import small_size
+from penumbra.clean_plate.small import UNMASKED, shrunk, small_size
 from penumbra.color import DisplayEncoding, FloatArray
 
 SMOOTHING_SIGMA = 1.0  # as the lift smooths differences, so that grain weighs the same in both
@@ -56,14 +56,10 @@ def add_small_frame(frames: SmallFrames, index: int, plate: FloatArray, free: ND
     place = frames.place(index)
     if place is None:
         return
-    height, width = frames.light.shape[1:]
-    frames.light[place] = cv2.resize(plate.mean(-1), (width, height), interpolation=cv2.INTER_AREA).reshape(
-        height, width
-    )
-    share = cv2.resize((free > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    reach = 1 + round(REACH * width)
+    frames.light[place], share = shrunk(plate, free)
+    reach = 1 + round(REACH * share.shape[1])
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    near = cv2.dilate((np.asarray(share).reshape(height, width) < 0.999).astype(np.uint8), kernel)
+    near = cv2.dilate((share < UNMASKED).astype(np.uint8), kernel)
     frames.far[place] = near == 0
 
 

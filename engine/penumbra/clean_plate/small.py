@@ -10,6 +10,7 @@ from penumbra.clean_plate.mosaic import Matrices, Mosaic
 from penumbra.color import DisplayEncoding, FloatArray
 
 LONGEST = 640  # of a small frame's sides
+UNMASKED = 0.999  # share of a small pixel's own pixels, from which it counts as free of masks
 
 
 def small_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -18,14 +19,22 @@ def small_size(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] / factor)), max(1, round(size[1] / factor))
 
 
+def shrunk(plate: FloatArray, free: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
+    """A frame (H, W, 3) made small: the mean of its channels (h, w), and how much is free of masks, 0 to 1."""
+    height, width = small_size(plate.shape[:2])
+    light, share = (
+        np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.float32).reshape(height, width)
+        for image in (plate.mean(-1), (free > 0).astype(np.float32))
+    )
+    return light, share
+
+
 def small_picture(
     plate: FloatArray, free: NDArray[np.uint8], encoding: DisplayEncoding
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """A frame (H, W, 3), linear, made small: display-encoded mean (h, w), and where it is free of masks (h, w)."""
-    height, width = small_size(plate.shape[:2])
-    light = cv2.resize(plate.mean(-1), (width, height), interpolation=cv2.INTER_AREA).reshape(height, width)
-    share = cv2.resize((free > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return encoding.encode(np.asarray(light, np.float32)), np.asarray(share).reshape(height, width) > 0.999
+    light, share = shrunk(plate, free)
+    return encoding.encode(light), share > UNMASKED
 
 
 def small_mosaic(picture: FloatArray, block: tuple[float, float], encoding: DisplayEncoding) -> FloatArray:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from penumbra.color import FloatArray, srgb_decode, srgb_encode
-from penumbra.compositing import CHANGE_THRESHOLD, over
+from penumbra.compositing import CHANGE_THRESHOLD, over, over_all
 from penumbra.errors import OutputError
 from penumbra.evaluate.truth import Truth
 from penumbra.frames import BoolArray, Region
@@ -83,12 +83,12 @@ def _score_frame(
     outside = ~np.any(masks, axis=0)
     for i, layer in enumerate(layers):
         _score_layer(truth, number, i, layer, background, masks[i], effects, outside, tally)
-    difference = np.abs(_stacked(layers, order, clean) - srgb_decode(plate))
+    difference = np.abs(over_all((layers[j] for j in order), clean) - srgb_decode(plate))
     tally.largest = max(tally.largest, float(difference.max()))
     tally.rows["recomposition"].append(float(difference.mean()))
     if count == 2:
         for i in range(count):
-            rest = _stacked(layers, [j for j in order if j != i], clean)
+            rest = over_all((layers[j] for j in order if j != i), clean)
             tally.rows["removal_psnr"].append(_psnr(_shown(rest), truth.image(f"solo/obj{1 - i}_{number:05d}.png")))
     frame = _Frame(plate, layers, effects)
     if before is not None:
@@ -133,13 +133,6 @@ def changed(image: FloatArray, background: FloatArray) -> BoolArray:
     """Where two sRGB images in [0, 1] differ by more than the authors' threshold: H x W."""
     difference: BoolArray = (((image - background) * 255) ** 2).sum(axis=-1) > CHANGE_THRESHOLD
     return difference
-
-
-def _stacked(layers: list[FloatArray], order: list[int], clean: FloatArray) -> FloatArray:
-    result = clean
-    for index in order:
-        result = over(layers[index], result)
-    return result
 
 
 def _shown(linear: FloatArray) -> FloatArray:

@@ -1,6 +1,7 @@
 """The PyTorch network, its losses and its weight files."""
 
 from penumbra.network.losses import (
+    LAMBDA_REGULARISE,
     LossTerms,
     composite,
     layer_losses,
@@ -12,6 +13,7 @@ from penumbra.network.model import LayerNetwork, NetworkSize, seeded_network
 from penumbra.network.weights import load_weights, save_weights
 
 __all__ = [
+    "LAMBDA_REGULARISE",
     "LayerNetwork",
     "LossTerms",
     "NetworkSize",

@@ -173,7 +173,8 @@ def _as_planar(frame: VideoFrame) -> VideoFrame:
         if len(form.components) == 1 and not form.has_palette:
             family = "gray"
         target = family + ("16le" if deep else "")
-    return frame.reformat(format=target)
+    # One thread: sliced over several, libswscale 9.5 now and then leaves a row of a semi-planar frame's chroma out.
+    return frame.reformat(format=target, threads=1)
 
 
 def _scaled(plane: NDArray[Any], planes: _Planes) -> FloatArray:

@@ -24,7 +24,7 @@ from penumbra.job import RefineSettings
 from penumbra.network import LayerNetwork, layer_losses, mask_weight_schedule, total_loss
 from penumbra.storage import atomic_path
 from penumbra.training.muon import Muon
-from penumbra.training.scoring import changed
+from penumbra.training.shared_steps import effect_weights, follow
 from penumbra.windows import fitting_stride
 
 # The published rate finds a shot's layers from nothing; trained weights it would first make forget (decision 0016).
@@ -202,14 +202,8 @@ class _Trainer:
         loss.backward()  # type: ignore[no-untyped-call] # torch's own annotation is missing
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
         self.optimiser.step()
-        self._follow()
+        follow(self.mean, self.network, AVERAGE_DECAY, self.step)
         return float(loss.detach())
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
-        for mean, current in zip(self.mean.parameters(), self.network.parameters(), strict=True):
-            mean.lerp_(current, 1 - decay)
 
     def _loss(self, network: LayerNetwork, batch: Batch, mask_weight: float) -> Tensor:
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
@@ -220,7 +214,7 @@ class _Trainer:
             batch.at_targets(batch.masks),
             batch.background,
             torch.ones_like(batch.targets, dtype=torch.float32),
-            batch.valid * effect_weights(batch),
+            batch.valid * batch_weights(batch),
             window=self.window,
         )
         return total_loss(terms, mask_weight)
@@ -274,12 +268,10 @@ class _Trainer:
         self.evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
 
 
-def effect_weights(batch: Batch) -> Tensor:
+def batch_weights(batch: Batch) -> Tensor:
     """What each pixel counts in reconstruction (B, 1, D, H, W): more for effects outside all masks."""
-    frames, background = (images.transpose(1, 2) * 0.5 for images in (batch.at_targets(batch.frames), batch.background))
-    outside = ~(batch.at_targets(batch.masks) > 0).any(1)
-    credible = batch.valid[:, 0] > CREDIBLE
-    return 1 + EFFECT_WEIGHT * (changed(frames, background) & outside & credible)[:, None].float()
+    frames, masks = batch.at_targets(batch.frames), batch.at_targets(batch.masks)
+    return effect_weights(frames, batch.background, masks, batch.valid[:, 0] > CREDIBLE, EFFECT_WEIGHT)
 
 
 def batch_size(clip: WorkingClip, device: str = "cpu") -> int:

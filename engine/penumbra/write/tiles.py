@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
-from penumbra.compositing import over
+from penumbra.compositing import over, over_all
 from penumbra.frames import Footage, Plate, Region
 from penumbra.write.display import to_display
 from penumbra.write.exr import RGB, RGBA, read_exr
@@ -66,10 +66,7 @@ def frame_tiles(
     checker = _checkerboard(size)
     linear = [view.shrink(pixels), *(over(layers[name], checker) for name in names)]
     for name in names:
-        without = clean
-        for other in order:
-            without = without if other == name else over(layers[other], without)
-        linear.append(without)
+        linear.append(over_all((layers[other] for other in order if other != name), clean))
     pictures = [to_display(picture, footage.space) for picture in (*linear, clean)]
     return FrameTiles(plate.number, (*pictures, _error_picture(view.largest(share))), float(error.max()))
 

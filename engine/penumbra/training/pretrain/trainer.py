@@ -13,6 +13,7 @@ from torch import Tensor
 
 from penumbra.errors import PenumbraError
 from penumbra.network import (
+    LAMBDA_REGULARISE,
     LayerNetwork,
     LossTerms,
     NetworkSize,
@@ -30,12 +31,11 @@ from penumbra.training.pretrain.resizing import resized_network, resized_optimis
 from penumbra.training.pretrain.schedule import learning_rate, progress, stage_at
 from penumbra.training.pretrain.settings import PretrainSettings, Stage
 from penumbra.training.pretrain.workers import Workers
-from penumbra.training.scoring import changed
+from penumbra.training.shared_steps import effect_weights, follow
 from penumbra.training.window_batches import TrainingBatch
 
 # The published means run over all five frames, of which three are hidden; ours over the decoded frames only.
 _HIDDEN_SHARE = 0.6
-_LAMBDA_REGULARISE = 0.05
 _COMPILED_PARTS = ("frame_encoder", "mask_encoder", "transformer", "decoder")
 
 
@@ -96,7 +96,7 @@ class Trainer:
         self._guard(figures)
         self.optimiser.step()
         self.step += 1
-        self._follow()
+        follow(self.mean, self.network, self.settings.ema, self.step)
         return {**figures, "waited": waited}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -180,15 +180,13 @@ class Trainer:
     def _load_optimiser(self, state: dict[str, Any]) -> None:
         # How the optimiser runs is this device's matter, what it remembers the checkpoint's.
         own = self.optimiser.state_dict()["param_groups"]
-        # AdamW, of which Muon is one, looks for a count of steps in the memory of every parameter.
-        memory = {index: {"step": torch.zeros(()), **of} for index, of in state["state"].items()}
-        self.optimiser.load_state_dict({"state": memory, "param_groups": own})
+        self.optimiser.load_state_dict({"state": state["state"], "param_groups": own})
 
     def _loss(self, batch: TrainingBatch) -> tuple[LossTerms, Tensor]:
         with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
             layers = self.model(batch.frames, batch.masks, batch.visible, batch.targets)
         hidden = torch.ones(batch.targets.shape, device=batch.targets.device)
-        valid = effect_weights(batch, self.settings.effect_weight) if self.settings.effect_weight else None
+        valid = batch_weights(batch, self.settings.effect_weight) if self.settings.effect_weight else None
         terms = layer_losses(
             batch.ordered(layers.float()), batch.target_frames, batch.target_masks, batch.background, hidden, valid
         )
@@ -197,7 +195,7 @@ class Trainer:
         # Trained weights know their masks: another bootstrap would only make them forget the effects.
         early = self.step if self.settings.start is None else self.settings.steps
         lambda_mask = _HIDDEN_SHARE * mask_weight_schedule(early, self.settings.steps, "pretrain")
-        return terms, total_loss(terms, lambda_mask, _HIDDEN_SHARE * _LAMBDA_REGULARISE)
+        return terms, total_loss(terms, lambda_mask, _HIDDEN_SHARE * LAMBDA_REGULARISE)
 
     def _shared(self, terms: LossTerms, weight: Tensor, windows: int) -> LossTerms:
         """Terms whose mean over the processes is that of the whole batch: parts count by what they are divided by."""
@@ -223,20 +221,8 @@ class Trainer:
                 "Resume from its last checkpoint with a lower learning rate.",
             )
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        for mean, current in zip(self.mean.parameters(), self.network.parameters(), strict=True):
-            mean.lerp_(current, 1 - decay)
 
-
-def effect_weights(batch: TrainingBatch, extra: float) -> Tensor:
-    """What each pixel counts (B, 1, D, H, W): ``1 + extra`` on effects and 1 elsewhere.
-
-    An effect is where a frame differs from its background by the published threshold outside every mask; none is seen
-    in windows whose background may move by itself.
-    """
-    differs = changed(batch.target_frames.transpose(1, 2) * 0.5, batch.background.transpose(1, 2) * 0.5)
-    outside = ~(batch.target_masks > 0).any(1)
-    effects = differs & outside & ~batch.restless[:, None, None, None]
-    return 1 + extra * effects[:, None].float()
+def batch_weights(batch: TrainingBatch, extra: float) -> Tensor:
+    """What each pixel counts (B, 1, D, H, W): ``1 + extra`` on effects, none in windows that may move by themselves."""
+    credible = ~batch.restless[:, None, None, None]
+    return effect_weights(batch.target_frames, batch.background, batch.target_masks, credible, extra)

@@ -315,7 +315,7 @@ def _swung(parts: list[Part], time: FloatArray, rate: float, phase: float) -> tu
 
 def _paint(random: np.random.Generator, objects: int) -> dict[str, FloatArray]:
     """Colours and patterns: an object has a palette of three, and often one pattern all over."""
-    value = np.exp(random.uniform(np.log(0.05), np.log(0.75), (objects, 3, 1)))
+    value = np.exp(random.uniform(np.log(0.06), np.log(0.9), (objects, 3, 1)))
     hue = random.random((objects, 3, 3))
     saturation = random.beta(1.2, 1.0, (objects, 3, 1))
     palette = np.clip(value * (1 - saturation + saturation * hue / hue.max(-1, keepdims=True) * 1.4), 0.01, 0.95)

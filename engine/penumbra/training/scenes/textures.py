@@ -27,15 +27,15 @@ def sample_ground_colours(random: np.random.Generator) -> tuple[FloatArray, Floa
     """Two related colours, linear light: mostly muted, now and then vivid; contrast varies from none to strong."""
     value = random.uniform(0.06, 0.6)
     first = _muted(random, value)
-    second = _muted(random, float(np.clip(value * np.exp(random.normal(0, 0.5)), 0.04, 0.8)))
-    nearness = 1.0 if random.random() < 0.5 else random.uniform(0.1, 0.6)
+    second = _muted(random, float(np.clip(value * np.exp(random.normal(0, 0.8)), 0.03, 0.85)))
+    nearness = 1.0 if random.random() < 0.65 else random.uniform(0.1, 0.6)
     mixed: FloatArray = (first + (second - first) * np.float32(nearness)).astype(np.float32)
     return first, mixed
 
 
 def _muted(random: np.random.Generator, value: float) -> FloatArray:
     hue = random.uniform(0, 1, 3)
-    saturation = random.beta(1.3, 3.0)
+    saturation = random.beta(1.3, 2.4)
     colour = value * (1 - saturation + saturation * hue / max(hue.mean(), 0.2))
     return np.asarray(np.clip(colour, 0.02, 0.95), np.float32)
 
