@@ -121,7 +121,8 @@ def test_gradients_and_an_optimiser_step_are_the_official_ones() -> None:
         # The loss has kinks: a float64 run of ours is as far from the official float32 figures (6e-4) as a float32 run.
         assert np.linalg.norm(gradient) == pytest.approx(l2, rel=1e-3), name
         spread = max(1.0, gradient.size**0.5)
-        assert gradient.sum() == pytest.approx(expected["grad_sum"][index], abs=2e-4 * spread * l2), name
+        # Norms may differ by 1e-3, and sums then by 1e-3 * spread * l2; processors differ by a fifth of that.
+        assert gradient.sum() == pytest.approx(expected["grad_sum"][index], abs=4e-4 * spread * l2), name
         first, official = gradient[:8], expected["grad_first8"][index][: min(8, gradient.size)]
         np.testing.assert_allclose(first, official, rtol=0, atol=1e-3 * l2, err_msg=name)
         sure = np.abs(official) > 1e-6
