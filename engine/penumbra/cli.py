@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, cast
 
@@ -23,6 +24,7 @@ from penumbra import __version__
 from penumbra.errors import JobError, PanelUnavailableError, PenumbraError, Stopped
 from penumbra.events import Event, OnEvent
 from penumbra.job import (
+    USUAL_QUALITY,
     CameraSettings,
     CleanPlateSettings,
     FrameRange,
@@ -76,7 +78,9 @@ def decompose(
     ] = None,
     clean_plate: Annotated[str | None, typer.Option(help="Your own clean plate: a still, sequence or movie.")] = None,
     camera: Annotated[str | None, typer.Option(help="auto, locked, or a homographies file.")] = None,
-    refine: Annotated[str | None, typer.Option(help="off, 200 (steps) or 5min.")] = None,
+    refine: Annotated[
+        str | None, typer.Option(help="preview, standard or best; off, 200 (steps) or 5min. Default standard.")
+    ] = None,
     weights: Annotated[str | None, typer.Option(help="auto, random, or a .safetensors file.")] = None,
     size: Annotated[str | None, typer.Option(help="Working size HEIGHTxWIDTH, multiples of 16.")] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes every random choice.")] = None,
@@ -382,7 +386,9 @@ def score(
 def evaluate(
     clips: Annotated[list[Path], typer.Argument(help="Clips with ground truth, or folders of them.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the layers are written.")],
-    refine: Annotated[list[str] | None, typer.Option(help="off, 200 or 5min; may be given several times.")] = None,
+    refine: Annotated[
+        list[str] | None, typer.Option(help="off, standard, 200 or 5min; may be given several times.")
+    ] = None,
     weights: Annotated[str, typer.Option(help="auto, random, or a .safetensors file.")] = "auto",
     seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = 0,
     size: Annotated[str | None, typer.Option(help="Working size HEIGHTxWIDTH, multiples of 16.")] = None,
@@ -435,6 +441,7 @@ def job_from_options(given: dict[str, Any], base: Job | None) -> Job:
             plate=PlateSettings(str(here / given["plate"])),
             masks=_masks(given["mask"], here),
             output=OutputSettings(str(here / given["output"])),
+            refine=_usual_refinement(),
         )
     plate, output, model = base.plate, base.output, base.model
     for option, key in (("colorspace", "color_space"), ("working_space", "working_space")):
@@ -468,6 +475,11 @@ def job_from_options(given: dict[str, Any], base: Job | None) -> Job:
     if "refine" in given:
         changes["refine"] = RefineSettings.parse(given["refine"])
     return replace(base, **changes)
+
+
+def _usual_refinement() -> RefineSettings:
+    """What a command line asks for that says nothing: without torch, which refinement needs, the weights as they are."""
+    return RefineSettings.parse(USUAL_QUALITY if find_spec("torch") else "off")
 
 
 def _masks(texts: list[str], here: Path) -> tuple[MaskSettings, ...]:

@@ -156,20 +156,32 @@ class RefineSettings:
 
     @classmethod
     def parse(cls, text: str) -> RefineSettings:
-        """``off``, ``200`` (steps) or ``5min``."""
+        """A quality by name (:data:`QUALITIES`), ``off``, ``200`` (steps) or ``5min``."""
         text = text.strip().lower()
         if text == "off":
             return cls()
+        if text in QUALITIES:
+            return QUALITIES[text]
         steps = re.match(r"(\d+)\Z", text)
         minutes = re.match(r"(\d+(?:\.\d+)?)\s*min\Z", text)
         if steps:
             return cls(steps=int(text))
         if minutes:
             return cls(minutes=float(minutes.group(1)))
-        raise JobError(f"Refinement {text!r} is not understood.", "Use off, 200 (steps) or 5min.")
+        known = ", ".join(QUALITIES)
+        raise JobError(f"Refinement {text!r} is not understood.", f"Use {known}, off, 200 (steps) or 5min.")
 
     def __str__(self) -> str:
         return "off" if self.off else f"{self.steps}" if self.steps else f"{self.minutes:g}min"
+
+
+# The command's default is standard. Chosen from quality against minutes on two cores (docs/experiments.md).
+QUALITIES = {
+    "preview": RefineSettings(),
+    "standard": RefineSettings(minutes=3),
+    "best": RefineSettings(minutes=15),
+}
+USUAL_QUALITY = "standard"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from penumbra import cli, launch
 from penumbra.color import LinearSpace
 from penumbra.events import Event, parse_event
 from penumbra.frames import Footage, Region
+from penumbra.job import load_job
 from penumbra.launch import Engine, child_environment, find_engine
 from penumbra.track import CameraTrack, read_homographies
 
@@ -131,6 +132,16 @@ def test_a_job_file_is_saved_and_used_and_options_win(tmp_path):
     assert len(list((tmp_path / "elsewhere" / "box").iterdir())) == 3
     shown = runner.invoke(cli.app, ["inspect", str(tmp_path / "elsewhere")])
     assert json.loads(shown.stdout)["totals"]["frames"] == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "torch", "minutes"), [([], True, 3), ([], False, None), (["--refine", "best"], True, 15)]
+)
+def test_without_a_word_a_shot_is_refined_where_it_can_be(tmp_path, monkeypatch, asked, torch, minutes):
+    monkeypatch.setattr(cli, "find_spec", lambda name: torch or None)
+    line = ["decompose", "plate.####.exr", "--mask", "box=mask.####.png", "-o", "out", *asked]
+    assert CliRunner().invoke(cli.app, [*line, "--save-job", str(tmp_path / "shot.json")]).exit_code == 0
+    assert load_job(tmp_path / "shot.json").refine.minutes == minutes
 
 
 def test_schema_doctor_and_version():
