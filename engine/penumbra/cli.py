@@ -478,7 +478,7 @@ def job_from_options(given: dict[str, Any], base: Job | None) -> Job:
 
 
 def _usual_refinement() -> RefineSettings:
-    """What a command line asks for that says nothing: without torch, which refinement needs, the weights as they are."""
+    """What a command line that says nothing asks for; the weights as they are without torch, which refinement needs."""
     return RefineSettings.parse(USUAL_QUALITY if find_spec("torch") else "off")
 
 

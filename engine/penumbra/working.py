@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from penumbra.color import DisplayEncoding, FloatArray, srgb_encode
 from penumbra.frames import Mask, Plate, Region, WorkingClip
+from penumbra.unrest import unrest
 
 PROXY_WIDTH = 960
 # The short side the network works at where the weights do not say: what a CPU refines in minutes.
@@ -109,8 +110,8 @@ def working_clip(
     """The network's clip: small frames and the small clean plate, display-encoded, as files beside the small ones.
 
     ``clean_at(index)`` gives the clean plate (linear H x W x 3) and where it was seen (H x W); ``restless_at(index)``
-    how much it moves by itself (H x W, display units). Outside the masks ``valid`` fades where that is much: nobody
-    shall be asked to explain water.
+    how much it moves by itself (H x W, display units). Outside the masks ``valid`` fades where that is much, or where
+    the frame is far from its clean plate around (:mod:`penumbra.unrest`): nobody shall be asked to explain water.
     """
     count, size = len(numbers), small.size
     source, masks = small.array("frames"), cast("FloatArray", small.array("masks"))
@@ -123,7 +124,8 @@ def working_clip(
         clean, seen = clean_at(index)
         arrays["encoded"][index] = encoding.encode(np.asarray(source[index], np.float32))
         arrays["background"][index] = encoding.encode(shrink(clean, size))
-        arrays["valid"][index] = shrink(seen, size) * _credible(restless_at(index), masks[index], size)
+        moved = _moved(restless_at(index), arrays["encoded"][index], arrays["background"][index], masks[index].max(0))
+        arrays["valid"][index] = shrink(seen, size) * _credible(moved, masks[index])
         on_progress(index + 1, count)
     return WorkingClip(
         tuple(numbers),
@@ -137,9 +139,16 @@ def working_clip(
     )
 
 
-def _credible(restless: FloatArray | None, masks: FloatArray, size: tuple[int, int]) -> FloatArray:
+def _moved(restless: FloatArray | None, shown: FloatArray, behind: FloatArray, covered: FloatArray) -> FloatArray:
+    """(h, w) how far the background may be from the clean plate by itself, display units: over time, or at this frame.
+
+    ``shown`` and ``behind`` (h, w, 3): the small frame and clean plate; ``covered`` (h, w): the masks together.
+    """
+    here = unrest(shown, behind, covered)
+    return here if restless is None else np.maximum(here, shrink(restless, covered.shape))
+
+
+def _credible(moved: FloatArray, masks: FloatArray) -> FloatArray:
     """Weights (h, w) in [0, 1]: 1 where the background rests and inside masks (K, h, w), 1/2 at ``RESTLESS``."""
-    if restless is None:
-        return np.ones(size, np.float32)
-    calm = 1 / (1 + (shrink(restless, size) / np.float32(RESTLESS)) ** 2)
+    calm = 1 / (1 + (moved / np.float32(RESTLESS)) ** 2)
     return np.asarray(np.maximum(calm, masks.max(0)), np.float32)

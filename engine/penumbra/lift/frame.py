@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import Layer, LayerStack, Plate
-from penumbra.lift.enlarge import footprint, shrink
-from penumbra.lift.evidence import HALO, Noise, belief, difference
+from penumbra.lift.enlarge import enlarge, footprint, shrink
+from penumbra.lift.evidence import HALO, HUGE, Noise, belief, difference
 from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of
 from penumbra.lift.solve import FLOOR, Precision, solve
+from penumbra.unrest import SIDE, unrest
 
 # Rows and columns solved at once: the temporaries of a tile stay in a core's cache.
 TILE = (64, 256)
@@ -38,6 +39,12 @@ class _Frame:
     encoding: DisplayEncoding
     noise: Noise
     restless: FloatArray | None
+    unrest: FloatArray
+
+    def moves(self, tile: Tile) -> FloatArray:
+        """A tile of how far the background may be from the clean plate by itself, display units."""
+        here = enlarge(self.unrest[None], self.plate.shape[:2], *tile)[0]
+        return here if self.restless is None else np.asarray(np.maximum(here, self.restless[tile]), np.float32)
 
     def silent(self, tile: Tile) -> bool:
         """Whether the network gives nothing of a tile to any layer, nor could by what lies around it."""
@@ -83,9 +90,11 @@ def lift_frame(
         number of threads, which OMP_NUM_THREADS limits.
     """
     sorted_low = low[np.asarray(order)]
+    sorted_masks = tuple(masks[i] for i in order)
     frame = _Frame(
-        plate.pixels, clean, tuple(masks[i] for i in order), reach_of(sorted_low[..., 3]), encoding, noise, restless
-    )
+        plate.pixels, clean, sorted_masks, reach_of(sorted_low[..., 3]), encoding, noise, restless,
+        _unrest(plate.pixels, clean, sorted_masks, encoding),
+    )  # fmt: skip
     height, width = plate.canvas.shape
     effects, outside = np.zeros((height, width), np.float32), np.ones((height, width), np.float32)
     _for_tiles((height, width), lambda tile: _show(frame, tile, effects, outside))
@@ -105,9 +114,19 @@ def _show(frame: _Frame, tile: Tile, effects: FloatArray, outside: FloatArray) -
     size = difference(frame.plate[wide], frame.clean[wide], frame.encoding)[inner]
     covered = np.maximum.reduce([mask[tile] for mask in frame.masks])
     free = covered < OUTSIDE
-    believed = belief(size, frame.noise, None if frame.restless is None else frame.restless[tile])
+    believed = belief(size, frame.noise, frame.moves(tile))
     effects[tile] = believed * free
     outside[tile] = free
+
+
+def _unrest(plate: FloatArray, clean: FloatArray, masks: Sequence[FloatArray], encoding: DisplayEncoding) -> FloatArray:
+    """(h, w) how far the background is from the clean plate where no object is near, display units."""
+    scale = min(1.0, SIDE / max(plate.shape[:2]))
+    size = (max(1, round(plate.shape[0] * scale)), max(1, round(plate.shape[1] * scale)))
+    small = (shrink(image, size) for image in (plate, clean))
+    shown, behind = (encoding.encode(np.where(np.abs(image) < HUGE, image, np.float32(0))) for image in small)
+    covered = np.maximum.reduce([shrink(mask, size) for mask in masks])
+    return unrest(shown, behind, covered)
 
 
 def _fit(frame: _Frame, low: FloatArray, effects: FloatArray, outside: FloatArray) -> Ownership:

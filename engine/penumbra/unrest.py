@@ -1,0 +1,77 @@
+"""How far a frame's background is from its clean plate, told from where no object can be the cause.
+
+Foam, wet sand, leaves, a light that was switched on, an edge that no homography holds: what differs far from every
+mask differs near the masks as well, and is no effect there either. What is alike in the clean plate is alike in this,
+so that water tells of water and ground of ground: counts on a bilateral grid (Chen, Paris and Durand 2007).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from penumbra.color import FloatArray
+
+# Longest side of the pictures it is told from.
+SIDE = 160
+REACH = 0.12  # of the width: nearer to a mask a shadow is likelier than a background that moves
+OUTSIDE = 0.02  # coverage below which a pixel is outside a mask
+WINDOW = 1.0  # widths: wide, because a window that a shadow or a reflection fills would take it for the ground
+SHADES = 5  # of brightness, and of warmth, that are told apart
+ENOUGH = 0.05  # of the pixels alike in a window must be far from masks to be believed
+# Which of the differences in order is the typical one: above the middle, because foam is sparse and bright.
+QUANTILE = 0.6
+# Differences in display units between which it is told; below the first nothing differs.
+LEVELS = np.geomspace(0.004, 1.0, 24).astype(np.float32)
+BRIGHTNESS = np.array([0.3, 0.6, 0.1], np.float32)
+
+
+def unrest(shown: FloatArray, behind: FloatArray, covered: FloatArray) -> FloatArray:
+    """(h, w) the typical difference to the clean plate around every pixel, display units, root of the sum over RGB.
+
+    ``shown``, ``behind`` (h, w, 3): a small frame and its clean plate, display-encoded; ``covered`` (h, w): the largest
+    coverage of all masks. A quantile over what is alike and far from masks, so that a shadow longer than ``REACH`` does
+    not count as the background's: it is thin. 0 where the masks leave too little to judge by.
+    """
+    difference = np.sqrt(np.square(shown - behind).sum(-1))
+    far = _far(covered)
+    side = 2 * max(1, round(WINDOW * covered.shape[1] / 2)) + 1
+    shades = _shades(behind)
+    seen, alike = _count(far, shades, side), _count(np.ones_like(far), shades, side)
+    place = np.zeros(covered.shape, np.int64)
+    for level in LEVELS:
+        place += _count(far * (difference <= level), shades, side) < QUANTILE * seen
+    known = (place > 0) & (seen > ENOUGH * alike)
+    values = np.where(known, np.append(LEVELS, LEVELS[-1])[place], 0).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), max(1.0, 0.01 * covered.shape[1])), np.float32)
+
+
+def _far(covered: FloatArray) -> FloatArray:
+    """1 where no mask is near, else 0."""
+    reach = 1 + round(REACH * covered.shape[1])
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    near = cv2.dilate((covered >= OUTSIDE).astype(np.uint8), kernel)
+    return np.asarray(near == 0, np.float32)
+
+
+def _shades(behind: FloatArray) -> list[FloatArray]:
+    """How much each pixel of the clean plate is of each shade (h, w); all of them add up to 1."""
+    planes = (_steps(behind @ BRIGHTNESS), _steps(behind[..., 0] - behind[..., 2]))
+    return [bright * warm for bright in planes[0] for warm in planes[1] if (bright * warm).any()]
+
+
+def _steps(plane: FloatArray) -> list[FloatArray]:
+    """The plane divided softly among ``SHADES`` steps over its own range."""
+    low, high = (float(edge) for edge in np.percentile(plane, (2, 98)))
+    place = np.clip((plane - low) / max(high - low, 0.05), 0, 1) * (SHADES - 1)
+    return [np.asarray(np.maximum(0, 1 - np.abs(place - step)), np.float32) for step in range(SHADES)]
+
+
+def _count(where: FloatArray, shades: list[FloatArray], side: int) -> NDArray[np.float32]:
+    """How much there is of ``where`` (h, w) in a window around each pixel, counting what is of its shade."""
+    total = np.zeros_like(where)
+    for shade in shades:
+        counted = cv2.boxFilter(where * shade, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        total += shade * counted
+    return total
