@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from penumbra.errors import OutputError, OutputOfAnotherJobError
 from penumbra.job import Job
+from penumbra.layer_graph import portable_path
 from penumbra.storage import atomic_path, sweep_temporaries
 
 WORK_FOLDER = ".penumbra"
@@ -161,14 +164,34 @@ def _remove_sequence(folder: Path) -> None:
 
 
 def job_digest(job: Job, inputs: Iterable[Path]) -> str:
-    """A digest of everything that decides the pixels: settings, and the size and time of every input file."""
-    body = job.to_dict()
+    """A digest of everything that decides the pixels: settings, and the size and time of every input file.
+
+    Files count by where they lie as seen from the output folder: a run goes on after both were moved together.
+    """
+    body = _portable(job).to_dict()
     body["output"] = {"precision": job.output.precision, "compression": job.output.compression}
     state = hashlib.sha256(json.dumps(body, sort_keys=True).encode())
-    for path in sorted(set(inputs)):
+    for place, path in sorted((_place(str(path), job), path) for path in set(inputs)):
         try:
             facts = path.stat()
         except OSError:
             continue
-        state.update(f"{path}|{facts.st_size}|{facts.st_mtime_ns}".encode())
+        state.update(f"{place}|{facts.st_size}|{facts.st_mtime_ns}".encode())
     return state.hexdigest()
+
+
+def _portable(job: Job) -> Job:
+    camera, clean, weights = job.camera, job.clean_plate, job.model.weights
+    return replace(
+        job,
+        plate=replace(job.plate, path=_place(job.plate.path, job)),
+        masks=tuple(replace(mask, path=_place(mask.path, job)) for mask in job.masks),
+        camera=camera if camera.path is None else replace(camera, path=_place(camera.path, job)),
+        clean_plate=None if clean is None else replace(clean, path=_place(clean.path, job)),
+        model=job.model if weights in ("auto", "random") else replace(job.model, weights=_place(weights, job)),
+    )
+
+
+def _place(path: str, job: Job) -> str:
+    # Job files spell paths with "..", which commonpath would take for a folder.
+    return portable_path(os.path.normpath(path), Path(os.path.normpath(job.output.folder)))
