@@ -7,6 +7,7 @@ keys are refused. Relative paths resolve against the job file's folder (:meth:`J
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -275,10 +276,12 @@ class Job:
         return current
 
     def resolved(self, base: Path) -> Job:
-        """The same job with every relative path made absolute against ``base``."""
+        """The same job with every relative path made absolute against ``base``; ``..`` is taken off by name, as
+        :func:`penumbra.layer_graph.portable_path` puts it there.
+        """
 
         def at(path: str) -> str:
-            return str(base / path)
+            return os.path.normpath(base / path)
 
         camera, clean, weights = self.camera, self.clean_plate, self.model.weights
         return replace(

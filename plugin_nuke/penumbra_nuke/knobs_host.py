@@ -232,7 +232,7 @@ def _output_folder(node: nuke.Group) -> Path:
     unfit = [letter for letter in _UNFIT if letter in str(folder)]
     if unfit:
         raise JobError(
-            f"{node.name()}: the output folder {str(folder)!r} has a {unfit[0]} in its name, which Nuke would evaluate.",
+            f"{node.name()}: Nuke would evaluate the {unfit[0]} in the name of the output folder {str(folder)!r}.",
             "Choose another folder.",
         )
     return folder

@@ -76,6 +76,11 @@ def hostile_surroundings(folder):
 def test_under_the_oldest_python_in_hostile_surroundings_nothing_changes(installed, tmp_path):
     shot = tmp_path / STRANGE / "shot"
     write_shot(shot)
+    # The engine's own environment lies at a strange place, too.
+    environment = tmp_path / STRANGE / "venv"
+    environment.symlink_to(sys.prefix, target_is_directory=True)
+    engine = environment / "bin" / "python"
+    (installed.folder / "python" / "penumbra_nuke" / "engine.txt").write_text(f"{engine}\n", encoding="utf-8")
     said = drive(oldest_python(), installed, shot, "window", hostile_surroundings(tmp_path))
     assert said["python"] == [3, 9]
     assert said["status"] == "1001-1005: car, person", said
