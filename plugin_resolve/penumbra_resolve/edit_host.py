@@ -25,7 +25,7 @@ from penumbra_resolve.shots import (
     shots_folder,
     write_job,
 )
-from penumbra_resolve.sources import Footage, footage_of, mask_footage_of, shot_name
+from penumbra_resolve.sources import Footage, Framing, all_footage_of, shot_name
 from penumbra_resolve.timeline_host import Host, OnTrack, connect, current_clip, mask_clips
 
 
@@ -53,19 +53,20 @@ def _decompose(host: Host) -> int:
     shot = shot_name(clip.facts.name, clip.facts.left_offset, clip.facts.left_offset + clip.facts.duration - 1)
     _say(f"{clip.facts.name}, {clip.facts.duration} frames, masks: {', '.join(n for n, _ in masks) or 'none yet'}")
     folder, job_file, plate = _prepare(host, clip, masks, shots_folder(host.project.GetName()) / shot)
+    # What Resolve rendered has the clip's framing in it.
+    own = INPUTS_FOLDER not in Path(plate.path).parts
     outcome, layers = run_job(job_file, python, ProgressPrinter(), host.lives)
     if layers is None:
         _say(outcome.sentence or "The engine made no layers.")
         return outcome.exit_code
-    _place(host, clip, plate, layers, folder.name)
+    _place(host, clip, plate, layers, folder.name, clip.facts.framing if own else ())
     return 0
 
 
 def _prepare(host: Host, clip: OnTrack, masks: List[Tuple[str, OnTrack]], base: Path) -> Tuple[Path, Path, Footage]:
     """The shot's folder, its job and the plate; what must be rendered is, unless it was for this very job."""
-    plate, why = footage_of(clip.facts)
+    (plate, why), found = all_footage_of(clip.facts, [mask.facts for _, mask in masks])
     color = "auto" if plate is not None else rendered_space(host.project)
-    found = [mask_footage_of(mask.facts, clip.facts) for _, mask in masks]
     if plate is not None and all(footage is not None for footage, _ in found):
         ready = tuple(MaskClip(name, footage) for (name, _), (footage, _) in zip(masks, found) if footage)
         job = make_job(plate, color, ready)
@@ -95,13 +96,22 @@ def _prepare(host: Host, clip: OnTrack, masks: List[Tuple[str, OnTrack]], base: 
     return folder, job_file, plate
 
 
-def _place(host: Host, clip: OnTrack, plate: Footage, layers: Path, shot: str) -> None:
+def _place(
+    host: Host,
+    clip: OnTrack,
+    plate: Footage,
+    layers: Path,
+    shot: str,
+    framing: Framing,
+) -> None:
     graph = load_layer_graph(layers)
     bin_name, clips = import_layers(host, graph, layers, shot)
-    placed = place_layers(host, graph, clips, clip, plate)
+    placed = place_layers(host, graph, clips, clip, plate, framing)
     _say(
         f"Layers of {graph.first}-{graph.last} in the bin Penumbra/{bin_name}, on video tracks {_span(placed.tracks)}."
     )
+    if not placed.framed:
+        _say("The clip's framing could not be given to all layers: copy it, and paste its attributes on them.")
     if not placed.clip_off:
         _say("This version cannot switch the clip off by a script: press D on it.")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import Any, Mapping, Optional, Sequence, Tuple
 
 # What the engine reads by itself, to the pixels that are in the file; camera raw and the like Resolve must render.
 SEQUENCE_SUFFIXES = (".exr", ".dpx", ".png", ".tif", ".tiff", ".jpg", ".jpeg")
@@ -15,6 +15,18 @@ MOVIE_SUFFIXES = (".mov", ".mp4", ".mxf", ".mkv", ".m4v", ".webm", ".avi")
 # Resolve's own account of source frames is known to be one off at either end (HOSTS 2.4).
 _SOURCE_SLACK = 2
 _RATE_SLACK = 0.01
+_ASPECT_SLACK = 0.01
+# Where a clip's picture lies on the timeline, as the Inspector has it; at rest each is this.
+FRAMING = {
+    **dict.fromkeys(("ZoomX", "ZoomY"), 1.0),
+    **dict.fromkeys(
+        ("Pan", "Tilt", "RotationAngle", "AnchorPointX", "AnchorPointY", "Pitch", "Yaw", "Distortion"), 0.0
+    ),
+    **dict.fromkeys(("CropLeft", "CropRight", "CropTop", "CropBottom", "CropSoftness"), 0.0),
+    **dict.fromkeys(("FlipX", "FlipY", "CropRetain", "Scaling"), 0.0),
+}
+
+Framing = Tuple[Tuple[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,8 @@ class ClipFacts:
 
     ``path``: ``File Path`` of its media, empty where there is none. ``start``: its first frame on the timeline;
     ``duration`` and ``left_offset`` in frames; ``source_span`` frames of media between its ends; ``rate`` and
-    ``timeline_rate`` as Resolve spells them; ``effects``: Fusion compositions on it.
+    ``timeline_rate`` as Resolve spells them; ``effects``: Fusion compositions on it. ``size`` and ``timeline_size``:
+    width and height in pixels, (0, 0) where unknown; ``framing``: what of :data:`FRAMING` is not at rest.
     """
 
     name: str
@@ -35,6 +48,9 @@ class ClipFacts:
     rate: str
     timeline_rate: str
     effects: int = 0
+    size: Tuple[int, int] = (0, 0)
+    timeline_size: Tuple[int, int] = (0, 0)
+    framing: Framing = ()
 
     @property
     def end(self) -> int:
@@ -82,7 +98,52 @@ def mask_footage_of(mask: ClipFacts, plate: ClipFacts) -> Tuple[Optional[Footage
     """As :func:`footage_of`; a second copy of the plate is no mask as a file: its matte is of Resolve's making."""
     if mask.path and mask.path == plate.path:
         return None, "it is the plate's own file, with a matte that only Resolve knows"
+    if mask.framing != plate.framing:
+        return None, "it is framed otherwise than the clip"
     return footage_of(mask)
+
+
+def all_footage_of(
+    plate: ClipFacts, masks: Sequence[ClipFacts]
+) -> Tuple[Tuple[Optional[Footage], str], Tuple[Tuple[Optional[Footage], str], ...]]:
+    """The plate's and every mask's own files, or None and why Resolve must render them, so that all of them are one
+    picture: what Resolve renders is the timeline's, a file's may be another.
+    """
+    found = footage_of(plate), tuple(mask_footage_of(mask, plate) for mask in masks)
+    rendered = [reason for footage, reason in (found[0], *found[1]) if footage is None]
+    if not rendered or fills_timeline(plate):
+        return found
+    why = "so that it is framed as what must be rendered"
+    return (None, found[0][1] or why), tuple((None, reason or why) for _, reason in found[1])
+
+
+def fills_timeline(clip: ClipFacts) -> bool:
+    """Whether the clip's own picture is the timeline's, but for its size; taken for so where sizes are unknown."""
+    if clip.framing:
+        return False
+    (width, height), (whole_width, whole_height) = clip.size, clip.timeline_size
+    if not (width and height and whole_width and whole_height):
+        return True
+    return abs(width * whole_height / (height * whole_width) - 1) <= _ASPECT_SLACK
+
+
+def framing_of(properties: Mapping[str, Any]) -> Framing:
+    """What of an item's properties is not at rest, with the values Resolve gave them."""
+    told = ((name, properties.get(name), rest) for name, rest in FRAMING.items())
+    return tuple((name, value) for name, value, rest in told if _number(value, rest) != rest)
+
+
+def size_of(text: str) -> Tuple[int, int]:
+    """``1920x1080`` as two numbers; (0, 0) where there are none."""
+    found = re.match(r"\s*(\d+)\s*[xX]\s*(\d+)", str(text))
+    return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
+
+
+def _number(value: Any, rest: float) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return rest
 
 
 def parse_media_path(path: str) -> Optional[Tuple[str, int]]:

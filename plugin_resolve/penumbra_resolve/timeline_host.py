@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
 from penumbra.errors import JobError, PenumbraError
 from penumbra_resolve.api import Project, Resolve, Timeline, TimelineItem
-from penumbra_resolve.sources import ClipFacts, object_name
+from penumbra_resolve.sources import ClipFacts, framing_of, object_name, size_of
 
 
 class HostError(PenumbraError):
@@ -60,16 +60,20 @@ def current_clip(host: Host) -> OnTrack:
     if item is None:
         raise JobError("There is no clip under the playhead.", "Put the playhead on the clip, on the Edit page.")
     wanted = item.GetUniqueId()
-    clips = list(_clips(host))
-    found = next((clip for clip in clips if clip.item.GetUniqueId() == wanted), None)
-    if found is None:
+    track = next((track for track, other in _items(host) if other.GetUniqueId() == wanted), None)
+    if track is None:
         raise HostError(f"{item.GetName()!r} lies on no video track.", "Put the playhead on the clip itself.")
-    return _below(host, clips, found) if _mask_of(host, found) else found
+    found = _on_track(host, track, item)
+    return _below(host, found) if _mask_of(host, track) else found
 
 
-def _below(host: Host, clips: List[OnTrack], mask: OnTrack) -> OnTrack:
+def _below(host: Host, mask: OnTrack) -> OnTrack:
     """The one clip a mask lies over, where the playhead is on the mask."""
-    below = [clip for clip in clips if clip.track < mask.track and not _mask_of(host, clip) and _meet(clip, mask)]
+    below = [
+        _on_track(host, track, item)
+        for track, item in _items(host)
+        if track < mask.track and not _mask_of(host, track) and _meet(item, mask)
+    ]
     if len(below) != 1:
         raise JobError(
             f"The playhead is on the mask {mask.facts.name!r}, which lies over {len(below)} clips.",
@@ -78,21 +82,21 @@ def _below(host: Host, clips: List[OnTrack], mask: OnTrack) -> OnTrack:
     return below[0]
 
 
-def _mask_of(host: Host, clip: OnTrack) -> Optional[str]:
-    return object_name(host.timeline.GetTrackName("video", clip.track) or "")
+def _mask_of(host: Host, track: int) -> Optional[str]:
+    return object_name(host.timeline.GetTrackName("video", track) or "")
 
 
-def _meet(one: OnTrack, other: OnTrack) -> bool:
-    return one.facts.start < other.facts.end and one.facts.end > other.facts.start
+def _meet(item: TimelineItem, clip: OnTrack) -> bool:
+    return item.GetStart() < clip.facts.end and item.GetEnd() > clip.facts.start
 
 
 def mask_clips(host: Host, plate: OnTrack) -> List[Tuple[str, OnTrack]]:
     """Object and clip for every track called ``Mask NAME`` with a clip over the plate's time, lowest track first."""
     found = []
-    for clip in _clips(host):
-        name = _mask_of(host, clip)
-        if name and _meet(clip, plate):
-            found.append((name, clip))
+    for track, item in _items(host):
+        name = _mask_of(host, track)
+        if name and _meet(item, plate):
+            found.append((name, _on_track(host, track, item)))
     names = [name for name, _ in found]
     for name in names:
         if names.count(name) > 1:
@@ -100,14 +104,25 @@ def mask_clips(host: Host, plate: OnTrack) -> List[Tuple[str, OnTrack]]:
     return found
 
 
-def _clips(host: Host) -> Iterator[OnTrack]:
-    rate = str(host.timeline.GetSetting("timelineFrameRate"))
+def timeline_size(host: Host) -> Tuple[int, int]:
+    """Width and height of the timeline's picture; (0, 0) where Resolve does not tell."""
+    width, height = (host.timeline.GetSetting(f"timelineResolution{side}") for side in ("Width", "Height"))
+    return size_of(f"{width}x{height}")
+
+
+def _items(host: Host) -> Iterator[Tuple[int, TimelineItem]]:
+    """Every clip with its track. Of a long timeline no more is asked than must be: each question takes milliseconds."""
     for track in range(1, int(host.timeline.GetTrackCount("video")) + 1):
         for item in host.timeline.GetItemListInTrack("video", track) or []:
-            yield OnTrack(item, track, _facts(item, rate))
+            yield track, item
 
 
-def _facts(item: TimelineItem, timeline_rate: str) -> ClipFacts:
+def _on_track(host: Host, track: int, item: TimelineItem) -> OnTrack:
+    rate = str(host.timeline.GetSetting("timelineFrameRate"))
+    return OnTrack(item, track, _facts(item, rate, timeline_size(host)))
+
+
+def _facts(item: TimelineItem, timeline_rate: str, whole: Tuple[int, int]) -> ClipFacts:
     media = item.GetMediaPoolItem()
     # Left offset is exact where Resolve's own source frames can be one off (HOSTS 2.4); the end is not included.
     return ClipFacts(
@@ -120,4 +135,12 @@ def _facts(item: TimelineItem, timeline_rate: str) -> ClipFacts:
         rate=str(media.GetClipProperty("FPS") if media is not None else timeline_rate),
         timeline_rate=timeline_rate,
         effects=int(item.GetFusionCompCount()),
+        size=size_of(media.GetClipProperty("Resolution") if media is not None else ""),
+        timeline_size=whole,
+        framing=framing_of(_properties(item)),
     )
+
+
+def _properties(item: TimelineItem) -> Mapping[str, Any]:
+    told = item.GetProperty()
+    return told if isinstance(told, dict) else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from fakes.resolve import Resolve, _pixels
 from penumbra_resolve import fusion_host
 from penumbra_resolve.shots import INPUTS_FOLDER
 from penumbra_resolve.sources import Footage
-from plugin_resolve.clips import composition, picture, rgba, write_media
+from plugin_resolve.clips import composition, picture, rgba, stop_in_refinement, write_media
 
 COUNT = LAST - FIRST + 1
 
@@ -171,6 +172,50 @@ def test_frames_fusion_did_not_render_are_a_sentence(monkeypatch, capsys):
     assert fusion_host.main(Resolve(), comp) == 3
     assert "did not render frame 0 of plate" in capsys.readouterr().out
     assert {tool._kind for tool in comp._tools} == {"MediaIn", "Blur"}
+
+
+def test_without_an_engine_nothing_is_touched(monkeypatch, capsys):
+    monkeypatch.delenv("PENUMBRA_PYTHON")
+    monkeypatch.setenv("PATH", "")
+    comp = composition(0, 4)
+    assert fusion_host.main(Resolve(), comp) == 5
+    assert "penumbra install resolve" in capsys.readouterr().out
+    assert ([tool._kind for tool in comp._tools], comp._renders) == (["MediaIn", "Blur", "Blur"], 0)
+    assert not Path(os.environ["PENUMBRA_RESOLVE_FOLDER"]).exists()
+
+
+@pytest.mark.slow
+def test_forty_frames_between_handles(capsys):
+    """The render range of a longer composition, at 40 frames, is what is taken apart and wired."""
+    comp = composition(10, 40)
+    assert fusion_host.main(Resolve(), comp) == 0, capsys.readouterr().out
+    shot = Path(os.environ["PENUMBRA_RESOLVE_FOLDER"]) / "Fusion" / "Composition1_MediaIn1_10-49"
+    assert len(list((shot / "car").glob("*.exr"))) == 40
+    for time in (10, 29, 49):
+        plate = picture(time - 10)[0]
+        seen = _pixels.image(comp._graph(), "Penumbra_over_person", time)[..., :3]
+        assert (np.abs(seen - plate) <= 2**-10 * plate + 2**-12).all()
+        assert _pixels.image(comp._graph(), "Penumbra_check", time)[..., :3].max() < 1.25
+
+
+@pytest.mark.slow
+def test_stopped_and_gone_on_with(monkeypatch, capsys):
+    monkeypatch.setenv("PENUMBRA_RESOLVE_REFINE", "5")
+    comp = composition(0, 4)
+    base = Path(os.environ["PENUMBRA_RESOLVE_FOLDER"])
+    stopper = threading.Thread(target=stop_in_refinement, args=(base,))
+    stopper.start()
+    assert fusion_host.main(Resolve(), comp) == 130
+    stopper.join()
+    assert "run the script again" in capsys.readouterr().out
+    # Nothing is left of the Savers, and nothing was wired yet.
+    assert [tool._kind for tool in comp._tools] == ["MediaIn", "Blur", "Blur"]
+    rendered = comp._renders
+    assert fusion_host.main(Resolve(), comp) == 0, capsys.readouterr().out
+    assert comp._renders == rendered
+    assert len(list((base / "Fusion").iterdir())) == 1
+    seen = _pixels.image(comp._graph(), "Penumbra_over_person", 2)[..., :3]
+    assert (np.abs(seen - picture(2)[0]) <= 2**-10 * picture(2)[0] + 2**-12).all()
 
 
 @pytest.mark.slow
