@@ -98,6 +98,10 @@ class TimelineItem(HostObject):
     def GetFusionCompCount(self):
         return self._comps
 
+    def AddFusionComp(self):
+        self._comps += 1
+        return Composition()
+
     def GetMediaPoolItem(self):
         return self._media if self._media._properties["File Path"] or self._media._frame else None
 
@@ -345,8 +349,7 @@ class Project(HostObject):
         name = job["CustomName"] + ("_" if job["CustomName"][-1].isdigit() else "")
         last = job["MarkOut"] - (1 if self._lies else 0)
         for frame in range(job["MarkIn"], last + 1):
-            seen = self._seen(frame)
-            pixels = seen[:: seen.shape[0] // job["FormatHeight"], :: seen.shape[1] // job["FormatWidth"]]
+            pixels = _pixels.scaled(self._seen(frame), job["FormatHeight"], job["FormatWidth"])
             self._rendered.append(frame)
             channels = ("R", "G", "B", "A") if job["ExportAlpha"] else ("R", "G", "B")
             _pixels.write(Path(job["TargetDir"]) / f"{name}{frame:08d}.exr", pixels, channels)

@@ -60,6 +60,12 @@ def write(path, pixels, channels=("R", "G", "B", "A"), kind=None):
     assert output.close()
 
 
+def scaled(pixels, height, width):
+    """The nearest pixels at another size; those of the same size are untouched."""
+    rows = np.arange(height) * pixels.shape[0] // height
+    return pixels[rows][:, np.arange(width) * pixels.shape[1] // width]
+
+
 def numbered(path, number):
     """The file of another frame: Fusion takes the last digits of a name for its number."""
     found = re.match(r"(.*?)(\d+)(\.\w+)\Z", str(path))
