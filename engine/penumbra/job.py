@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 from penumbra.errors import JobError, ObjectNameError
 
@@ -279,10 +279,10 @@ class Job:
         """The same job with every relative path made absolute against ``base``; ``..`` is taken off by name, as
         :func:`penumbra.layer_graph.portable_path` puts it there.
         """
+        return self.with_paths(lambda path: os.path.normpath(base / path))
 
-        def at(path: str) -> str:
-            return os.path.normpath(base / path)
-
+    def with_paths(self, at: Callable[[str], str]) -> Job:
+        """The same job with every path ``p`` become ``at(p)``."""
         camera, clean, weights = self.camera, self.clean_plate, self.model.weights
         return replace(
             self,

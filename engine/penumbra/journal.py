@@ -9,7 +9,6 @@ import re
 import shutil
 import threading
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,10 +167,11 @@ def job_digest(job: Job, inputs: Iterable[Path]) -> str:
 
     Files count by where they lie as seen from the output folder: a run goes on after both were moved together.
     """
-    body = _portable(job).to_dict()
+    output = os.path.normpath(job.output.folder)
+    body = job.with_paths(lambda path: _place(path, output)).to_dict()
     body["output"] = {"precision": job.output.precision, "compression": job.output.compression}
     state = hashlib.sha256(json.dumps(body, sort_keys=True).encode())
-    for place, path in sorted((_place(str(path), job), path) for path in set(inputs)):
+    for place, path in sorted((_place(str(path), output), path) for path in set(inputs)):
         try:
             facts = path.stat()
         except OSError:
@@ -180,18 +180,6 @@ def job_digest(job: Job, inputs: Iterable[Path]) -> str:
     return state.hexdigest()
 
 
-def _portable(job: Job) -> Job:
-    camera, clean, weights = job.camera, job.clean_plate, job.model.weights
-    return replace(
-        job,
-        plate=replace(job.plate, path=_place(job.plate.path, job)),
-        masks=tuple(replace(mask, path=_place(mask.path, job)) for mask in job.masks),
-        camera=camera if camera.path is None else replace(camera, path=_place(camera.path, job)),
-        clean_plate=None if clean is None else replace(clean, path=_place(clean.path, job)),
-        model=job.model if weights in ("auto", "random") else replace(job.model, weights=_place(weights, job)),
-    )
-
-
-def _place(path: str, job: Job) -> str:
-    # Job files spell paths with "..", which commonpath would take for a folder.
-    return portable_path(os.path.normpath(path), Path(os.path.normpath(job.output.folder)))
+def _place(path: str, output: str) -> str:
+    # Jobs may spell paths with "..", which portable_path would take for a folder.
+    return portable_path(os.path.normpath(path), Path(output))
