@@ -19,15 +19,15 @@ from typing import Dict, Iterator, List, Optional, Sequence
 from penumbra.errors import PenumbraError
 from penumbra.events import Event, parse_event
 
-# A host's own Python and Qt must not leak into the engine's (HOSTS: OpenPype 2493, griptape 116, RimSort 1244).
+# A host's own Python and Qt must not leak into the engine's (HOSTS: OpenPype 2493, griptape 116, RimSort 1244): nothing
+# that begins with PYTHON, and none of these; by the first of them macOS passes a framework's interpreter on.
 # PATH and library paths stay: wrapper environments supply drivers through them.
 HOST_VARIABLES = (
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONSTARTUP",
-    "PYTHONEXECUTABLE",
+    "__PYVENV_LAUNCHER__",
     "QT_PLUGIN_PATH",
     "QT_QPA_PLATFORM_PLUGIN_PATH",
+    "QML_IMPORT_PATH",
+    "QML2_IMPORT_PATH",
 )
 ENGINE_VARIABLE = "PENUMBRA_PYTHON"
 # How long a child may take to finish its file and leave after a polite stop.
@@ -44,7 +44,11 @@ class EngineNotFoundError(PenumbraError):
 def child_environment(environment: Optional[Dict[str, str]] = None) -> Dict[str, str]:
     """The environment for the engine: the host's, less what would break another Python."""
     source = dict(os.environ if environment is None else environment)
-    kept = {key: value for key, value in source.items() if key.upper() not in HOST_VARIABLES}
+    kept = {
+        key: value
+        for key, value in source.items()
+        if not key.upper().startswith("PYTHON") and key.upper() not in HOST_VARIABLES
+    }
     kept["PYTHONNOUSERSITE"] = "1"
     kept["PYTHONUNBUFFERED"] = "1"
     kept["PYTHONIOENCODING"] = "utf-8"

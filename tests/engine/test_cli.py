@@ -161,7 +161,11 @@ def test_launch_stops_the_engine_cleanly(tmp_path):
 
 
 def test_the_hosts_python_does_not_leak_into_the_engine():
-    kept = child_environment({"PYTHONPATH": "/host", "PYTHONHOME": "/host", "QT_PLUGIN_PATH": "/host", "PATH": "/bin"})
+    host = dict.fromkeys(
+        ("PYTHONPATH", "PYTHONHOME", "PythonPlatLibDir", "__PYVENV_LAUNCHER__", "QT_PLUGIN_PATH", "QML2_IMPORT_PATH"),
+        "/host",
+    )
+    kept = child_environment({**host, "PATH": "/bin"})
     assert kept == {"PATH": "/bin", "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 
 

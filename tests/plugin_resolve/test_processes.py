@@ -35,8 +35,12 @@ def test_under_the_oldest_python_in_hostile_surroundings_nothing_changes(media, 
     home = tmp_path / STRANGE / "Fusion"
     plugin = find_plugin("resolve", home)
     install(plugin)
-    strange_engine(plugin, tmp_path / STRANGE)
+    engine = strange_engine(plugin, tmp_path / STRANGE)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if page == "fusion":
+        # The command of the PATH, which knows nothing of isolation.
+        (plugin.folder / "python" / plugin.package / "engine.txt").unlink()
+        environment["PATH"] = str(engine.parent)
     environment["DRIVE_ENVIRONMENT"] = json.dumps(hostile_surroundings(tmp_path))
     del environment["PENUMBRA_PYTHON"]
     done = subprocess.run(
