@@ -106,7 +106,9 @@ def mask_clips(host: Host, plate: OnTrack) -> List[Tuple[str, OnTrack]]:
 
 def timeline_size(host: Host) -> Tuple[int, int]:
     """Width and height of the timeline's picture; (0, 0) where Resolve does not tell."""
-    width, height = (host.timeline.GetSetting(f"timelineResolution{side}") for side in ("Width", "Height"))
+    names = ("timelineResolutionWidth", "timelineResolutionHeight")
+    # A timeline that has none of its own has the project's.
+    width, height = (host.timeline.GetSetting(name) or host.project.GetSetting(name) for name in names)
     return size_of(f"{width}x{height}")
 
 

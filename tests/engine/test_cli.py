@@ -169,6 +169,17 @@ def test_the_hosts_python_does_not_leak_into_the_engine():
     assert kept == {"PATH": "/bin", "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 
 
+def test_libraries_of_the_hosts_own_folder_do_not_leak_and_others_do(tmp_path, monkeypatch):
+    host = tmp_path / "opt" / "resolve" / "libs" / "Fusion"
+    host.mkdir(parents=True)
+    (host / "fuscript").touch()
+    monkeypatch.setattr(sys, "executable", str(host / "fuscript"))
+    drivers = str(tmp_path / "drivers" / "lib")
+    searched = [drivers, str(host.parent), str(host), str(host / "plugins"), ""]
+    kept = child_environment({"LD_LIBRARY_PATH": os.pathsep.join(searched), "PATH": str(host)})
+    assert (kept["LD_LIBRARY_PATH"], kept["PATH"]) == (drivers, str(host))
+
+
 def test_an_engine_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setenv(launch.ENGINE_VARIABLE, os.path.join("nowhere", "python"))  # noqa: PTH118 # as a host sets it
     with pytest.raises(launch.EngineNotFoundError, match="nowhere"):
