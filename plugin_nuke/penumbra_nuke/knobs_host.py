@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import nuke
 from penumbra.errors import JobError
 from penumbra.job import COMPRESSIONS, DEVICES, PRECISIONS, FrameRange
 from penumbra_nuke.group_script import DIFFERENCE, ONE_LAYER, SHOWN, WITHOUT
-from penumbra_nuke.script_host import evaluated, script_folder
+from penumbra_nuke.script_host import beside, evaluated, script_folder
 from penumbra_nuke.settings import (
     CHANNELS_OF_ONE,
     ONE_INPUT_EACH,
@@ -24,6 +25,8 @@ from penumbra_nuke.settings import (
 )
 
 BESIDE_THE_SCRIPT = "[file dirname [value root.name]]/penumbra"
+# A studio's place for all output folders, put into new nodes as it stands: expressions are kept.
+FOLDER_VARIABLE = "PENUMBRA_NUKE_FOLDER"
 PLATE_RANGE, OWN_RANGE = "the plate's", "as below"
 REFUSE = "keep them and say so"
 FROM_FILE = "file"
@@ -154,9 +157,17 @@ def add_knobs(node: nuke.Group) -> None:
         node.addKnob(made)
         if entry.first is not None and not isinstance(made, (nuke.PyScript_Knob, nuke.Text_Knob)):
             made.setValue(entry.first)
-    node["output"].setValue(f"{BESIDE_THE_SCRIPT}/{node.name()}")
+    node["output"].setValue(_folder_of(node.name()))
     node["knobChanged"].setValue(_CHANGED)
     dim(node)
+
+
+def leave_the_original(node: nuke.Group) -> None:
+    """Gives a copy of a node a folder of its own, where it has that of the one it was copied from still."""
+    named = str(node["output"].value()).rpartition("/")[2]
+    copied = str(node["output"].value()) == _folder_of(named) and nuke.exists(beside(node, named))
+    if copied and named != node.name():
+        node["output"].setValue(_folder_of(node.name()))
 
 
 DECIDING = ("frames", "refine", "show", "camera")
@@ -205,6 +216,11 @@ def read_settings(node: nuke.Group) -> NodeSettings:
 def output_folder(node: nuke.Group) -> Path:
     """The output folder as it stands, without settling it for an unsaved script."""
     return Path(evaluated(node, "output"))
+
+
+def _folder_of(name: str) -> str:
+    base = os.environ.get(FOLDER_VARIABLE, "").replace("\\", "/").rstrip("/")
+    return f"{base or BESIDE_THE_SCRIPT}/{name}"
 
 
 def _made(entry: _Entry) -> nuke.Knob:

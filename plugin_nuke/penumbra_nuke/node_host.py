@@ -21,7 +21,7 @@ from penumbra_nuke import layers_host, run_host
 from penumbra_nuke.engine import examine, locate_engine
 from penumbra_nuke.group_script import empty_inside, mask_input
 from penumbra_nuke.inputs_host import gather
-from penumbra_nuke.knobs_host import DECIDING, add_knobs, dim, output_folder, read_settings
+from penumbra_nuke.knobs_host import DECIDING, add_knobs, dim, leave_the_original, output_folder, read_settings
 from penumbra_nuke.running import Outcome
 from penumbra_nuke.script_host import evaluated, limit_explained, read_script, tell
 from penumbra_nuke.settings import CHANNELS_OF_ONE, CLEAN_INPUT, NodeSettings, make_job, mask_inputs, parse_objects
@@ -202,6 +202,7 @@ def _told(warnings: Sequence[str]) -> List[str]:
 def _prepared(node: nuke.Group) -> NodeSettings:
     """The knobs, where nothing stands in the way of rendering inputs anew."""
     run_host.refuse_while_running(node)
+    leave_the_original(node)
     settings = read_settings(node)
     made = [name for name in ("manifest.json", ".penumbra") if (settings.folder / name).exists()]
     if made and not settings.replace:

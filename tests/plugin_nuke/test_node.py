@@ -299,6 +299,31 @@ def test_several_nodes_have_names_and_folders_of_their_own(comp):
     assert second["output"].value().endswith("/Penumbra2")
 
 
+def test_a_copied_node_gets_a_folder_of_its_own_when_it_is_run(comp):
+    first = penumbra_node(comp)
+    text = fakes.nuke._script.write(fakes.nuke.SCRIPT.root)
+    (comp / "copied.nk").write_text(text.partition("Root {")[2].partition("\n}\n")[2], encoding="utf-8")
+    fakes.nuke.scriptReadFile((comp / "copied.nk").as_posix())
+    copy = fakes.nuke.find("Penumbra2")
+    assert copy._knobs["output"]._text.endswith("/Penumbra1")
+    fakes.nuke.press(copy, "export")
+    assert (comp / "penumbra/Penumbra2/from-nuke/job.json").is_file()
+    assert not (comp / "penumbra/Penumbra1").exists()
+    # One that was only renamed keeps its layers where they are.
+    fakes.nuke.press(first, "export")
+    first.setName("Shot")
+    fakes.nuke.press(first, "export")
+    assert not (comp / "penumbra/Shot").exists()
+
+
+def test_a_studio_says_where_layers_go(comp, monkeypatch):
+    monkeypatch.setenv("PENUMBRA_NUKE_FOLDER", "[file dirname [value root.name]]/../layers/")
+    node = penumbra_node(comp)
+    assert node["output"].value() == "[file dirname [value root.name]]/../layers/Penumbra1"
+    fakes.nuke.press(node, "export")
+    assert (comp.parent / "layers/Penumbra1/from-nuke/job.json").is_file()
+
+
 def test_ten_nodes_are_enough_for_two_rendered_masks(shot, comp):
     fakes.nuke.reset(limit=10)
     node = penumbra_node(comp)
