@@ -149,9 +149,8 @@ def draw_knob(sheet, knob, left, top, wide):
     text(sheet, shown, box[0][0] + 6, top + 18, (225, 225, 225) if knob._enabled else (105, 105, 105), size)
 
 
-def main():
-    """Makes the node, and draws it."""
-    folder = Path(__file__).parent
+def main(folder):
+    """Makes the node, and draws it into ``folder``."""
     nuke.reset()
     with tempfile.TemporaryDirectory() as shot:
         nuke.scriptSaveAs(f"{shot}/comp.nk")
@@ -175,4 +174,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(__file__).parent)
