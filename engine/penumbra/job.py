@@ -119,10 +119,11 @@ class OrderSettings:
 
 @dataclass(frozen=True)
 class CleanPlateSettings:
-    """The user's own clean plate: a sequence, a movie, or one still for all frames."""
+    """The user's own clean plate: a sequence, a movie, or one still for all frames. ``offset``: as a mask's."""
 
     path: str
     color_space: str = "auto"
+    offset: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -363,7 +364,7 @@ _SHAPES: Dict[type, Dict[str, Any]] = {
         "offset": _optional(_INTEGER),
     },
     OrderSettings: {"objects": {"type": "array", "items": _STRING}, "first": _optional(_INTEGER)},
-    CleanPlateSettings: {"path": _STRING, "color_space": _STRING},
+    CleanPlateSettings: {"path": _STRING, "color_space": _STRING, "offset": _optional(_INTEGER)},
     CameraSettings: {"mode": {"type": "string", "enum": ["auto", "locked", "file"]}, "path": _optional(_STRING)},
     RefineSettings: {"steps": _optional(_INTEGER), "minutes": _optional(_NUMBER)},
     ModelSettings: {

@@ -77,7 +77,11 @@ class Footage:
         return (plate.first - plate.at) - (self.first - self.at)
 
 
-def footage_of(clip: ClipFacts) -> Tuple[Optional[Footage], str]:
+Found = Tuple[Optional[Footage], str]
+"""A clip's own files, or None and why Resolve must render them."""
+
+
+def footage_of(clip: ClipFacts) -> Found:
     """The clip's own files, or None and the reason why Resolve must render them."""
     if not clip.path:
         return None, "it has no media file"
@@ -94,7 +98,7 @@ def footage_of(clip: ClipFacts) -> Tuple[Optional[Footage], str]:
     return Footage(pattern, first + clip.left_offset, clip.start, clip.duration), ""
 
 
-def mask_footage_of(mask: ClipFacts, plate: ClipFacts) -> Tuple[Optional[Footage], str]:
+def mask_footage_of(mask: ClipFacts, plate: ClipFacts) -> Found:
     """As :func:`footage_of`; a second copy of the plate is no mask as a file: its matte is of Resolve's making."""
     if mask.path and mask.path == plate.path:
         return None, "it is the plate's own file, with a matte that only Resolve knows"
@@ -104,17 +108,34 @@ def mask_footage_of(mask: ClipFacts, plate: ClipFacts) -> Tuple[Optional[Footage
 
 
 def all_footage_of(
-    plate: ClipFacts, masks: Sequence[ClipFacts]
-) -> Tuple[Tuple[Optional[Footage], str], Tuple[Tuple[Optional[Footage], str], ...]]:
-    """The plate's and every mask's own files, or None and why Resolve must render them, so that all of them are one
-    picture: what Resolve renders is the timeline's, a file's may be another.
+    plate: ClipFacts, masks: Sequence[ClipFacts], clean: Optional[ClipFacts] = None
+) -> Tuple[Found, Tuple[Found, ...], Optional[Found]]:
+    """The files of the plate, of every mask and of a clean plate, or why Resolve must render them, so that all of them
+    are one picture: what Resolve renders is the timeline's, a file's may be another; and it is graded, a file is not.
     """
-    found = footage_of(plate), tuple(mask_footage_of(mask, plate) for mask in masks)
-    rendered = [reason for footage, reason in (found[0], *found[1]) if footage is None]
-    if not rendered or fills_timeline(plate):
-        return found
-    why = "so that it is framed as what must be rendered"
-    return (None, found[0][1] or why), tuple((None, reason or why) for _, reason in found[1])
+    own, mattes = footage_of(plate), tuple(mask_footage_of(mask, plate) for mask in masks)
+    ground = None if clean is None else _clean_footage_of(clean, plate)
+    if ground is not None and (own[0] is None) != (ground[0] is None):
+        own, ground = _rendered(own, _GRADED), _rendered(ground, _GRADED)
+    found = (own, *mattes, *(() if ground is None else (ground,)))
+    if all(footage is not None for footage, _ in found) or fills_timeline(plate):
+        return own, mattes, ground
+    mattes = tuple(_rendered(matte, _FRAMED) for matte in mattes)
+    return _rendered(own, _FRAMED), mattes, None if ground is None else _rendered(ground, _FRAMED)
+
+
+_GRADED = "so that plate and clean plate have one colour"
+_FRAMED = "so that it is framed as what must be rendered"
+
+
+def _clean_footage_of(clean: ClipFacts, plate: ClipFacts) -> Found:
+    if clean.framing != plate.framing:
+        return None, "it is framed otherwise than the clip"
+    return footage_of(clean)
+
+
+def _rendered(found: Found, why: str) -> Found:
+    return None, found[1] or why
 
 
 def fills_timeline(clip: ClipFacts) -> bool:
@@ -172,6 +193,11 @@ def object_name(track: str) -> Optional[str]:
         return None
     # A name nothing is left of is kept, for the job to refuse with a suggestion.
     return re.sub(r"[^A-Za-z0-9_]+", "_", found.group(1)).strip("_") or found.group(1)
+
+
+def is_clean_plate(name: str) -> bool:
+    """Whether a track, or a tool, so called holds the user's own clean plate: ``Clean plate``, ``clean_plate``."""
+    return bool(re.match(r"\s*clean[\s_-]*plate\d*\s*\Z", name, re.IGNORECASE))
 
 
 def shot_name(clip: str, first: int, last: int) -> str:

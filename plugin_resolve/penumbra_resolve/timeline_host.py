@@ -7,7 +7,7 @@ from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
 from penumbra.errors import JobError, PenumbraError
 from penumbra_resolve.api import Project, Resolve, Timeline, TimelineItem
-from penumbra_resolve.sources import ClipFacts, framing_of, object_name, size_of
+from penumbra_resolve.sources import ClipFacts, framing_of, is_clean_plate, object_name, size_of
 
 
 class HostError(PenumbraError):
@@ -64,26 +64,30 @@ def current_clip(host: Host) -> OnTrack:
     if track is None:
         raise HostError(f"{item.GetName()!r} lies on no video track.", "Put the playhead on the clip itself.")
     found = _on_track(host, track, item)
-    return _below(host, found) if _mask_of(host, track) else found
+    return _below(host, found) if _helps(host, track) else found
 
 
 def _below(host: Host, mask: OnTrack) -> OnTrack:
-    """The one clip a mask lies over, where the playhead is on the mask."""
+    """The one clip a mask, or a clean plate, lies over, where the playhead is on that."""
     below = [
         _on_track(host, track, item)
         for track, item in _items(host)
-        if track < mask.track and not _mask_of(host, track) and _meet(item, mask)
+        if track < mask.track and not _helps(host, track) and _meet(item, mask)
     ]
     if len(below) != 1:
         raise JobError(
-            f"The playhead is on the mask {mask.facts.name!r}, which lies over {len(below)} clips.",
-            "Switch the mask's track off while the script starts.",
+            f"The playhead is on {mask.facts.name!r}, a mask or a clean plate, which lies over {len(below)} clips.",
+            "Switch its track off while the script starts.",
         )
     return below[0]
 
 
 def _mask_of(host: Host, track: int) -> Optional[str]:
     return object_name(host.timeline.GetTrackName("video", track) or "")
+
+
+def _helps(host: Host, track: int) -> bool:
+    return bool(_mask_of(host, track)) or is_clean_plate(host.timeline.GetTrackName("video", track) or "")
 
 
 def _meet(item: TimelineItem, clip: OnTrack) -> bool:
@@ -102,6 +106,23 @@ def mask_clips(host: Host, plate: OnTrack) -> List[Tuple[str, OnTrack]]:
         if names.count(name) > 1:
             raise JobError(f"The mask track of {name!r} has several clips over this one.", "Make one clip of them.")
     return found
+
+
+def clean_clip(host: Host, plate: OnTrack) -> Optional[OnTrack]:
+    """The clip on the track called ``Clean plate`` over the plate's time; None where there is none.
+
+    Raises :class:`JobError` where there are several, or it does not reach over all of the plate.
+    """
+    found = [
+        _on_track(host, track, item)
+        for track, item in _items(host)
+        if is_clean_plate(host.timeline.GetTrackName("video", track) or "") and _meet(item, plate)
+    ]
+    if not found:
+        return None
+    if len(found) > 1 or found[0].facts.start > plate.facts.start or found[0].facts.end < plate.facts.end:
+        raise JobError("The clean plate is not one clip over all of this one.", "Make it as long as the clip.")
+    return found[0]
 
 
 def timeline_size(host: Host) -> Tuple[int, int]:

@@ -378,6 +378,62 @@ def test_plate_and_masks_are_one_picture_where_one_of_them_must_be_rendered(smal
     np.testing.assert_array_equal(matte[..., 3], picture(SMALL_HANDLE)[1][0][:, ::-1])
 
 
+def with_a_clean_plate(small_media, count=None, **given):
+    """A clean plate on a track of its own, numbered from 501, with handles of its own."""
+    resolve, clip = small_edit(small_media, **given)
+    for index in range(10):
+        _pixels.write(small_media / f"ground.{501 + index}.exr", ground(), ("R", "G", "B"))
+    shown = "ground.[501-510].exr"
+    clean = MediaPoolItem(shown, str(small_media / shown), 10, "23.976")
+    resolve._project._timeline._put(clean, 4, clip._start, count or clip._duration, 5)
+    resolve._project._timeline.SetTrackName("video", 4, "Clean plate")
+    return resolve, clip
+
+
+def ground():
+    """The plate without its boxes, and a sun where the first box stands that no median could find."""
+    grey = (0.3 + 0.1 * np.random.default_rng(7).random((48, 64, 3))).astype(np.float32)
+    box = picture(SMALL_HANDLE)[1][0][..., None] > 0
+    return np.where(box, grey + 0.5, grey).astype(np.float16).astype(np.float32)
+
+
+def test_the_editor_s_own_clean_plate_is_used(small_media, capsys):
+    resolve, _ = with_a_clean_plate(small_media)
+    assert edit_host.main(resolve) == 0, capsys.readouterr().out
+    (shot,) = (Path(os.environ["PENUMBRA_RESOLVE_FOLDER"]) / "Fïlm 1").iterdir()
+    job = json.loads((shot / INPUTS_FOLDER / "job.json").read_text(encoding="utf-8"))
+    assert Path(job["clean_plate"]["path"]).name == "ground.%03d.exr"
+    # 506 stands where the plate's 1004 does.
+    assert job["clean_plate"]["offset"] == 498
+    box = picture(SMALL_HANDLE)[1][0] > 0
+    clean = _pixels.read(shot / "background" / f"background.{MEDIA_FIRST + SMALL_HANDLE}.exr")[..., :3]
+    np.testing.assert_allclose(clean[box], ground()[box], rtol=2**-9)
+    tracks = resolve._project._timeline._tracks[4:]
+    assert [track.name for track in tracks] == ["Penumbra background", "Penumbra car", "Penumbra person"]
+
+
+def test_plate_and_clean_plate_are_rendered_together(small_media, tmp_path):
+    """What Resolve renders is graded, a file is not."""
+    resolve, clip = with_a_clean_plate(small_media)
+    clip._comps = 1
+    host = timeline_host.connect(resolve)
+    found = timeline_host.current_clip(host)
+    clean = timeline_host.clean_clip(host, found)
+    _, job_file, plate = edit_host._prepare(
+        host, found, timeline_host.mask_clips(host, found), tmp_path / "shot", clean
+    )
+    job = json.loads(job_file.read_text(encoding="utf-8"))
+    assert (job["clean_plate"]["color_space"], job["clean_plate"]["offset"]) == ("g24_rec709", 0)
+    np.testing.assert_array_equal(_pixels.read(job["clean_plate"]["path"] % plate.first)[..., :3], ground())
+    assert [INPUTS_FOLDER in mask["path"] for mask in job["masks"]] == [False, False]
+
+
+def test_a_clean_plate_that_is_too_short_is_a_sentence(small_media, capsys):
+    resolve, _ = with_a_clean_plate(small_media, count=2)
+    assert edit_host.main(resolve) == 2
+    assert "not one clip over all of this one" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("size", "rendered"), [("128x96", False), ("96x96", True)])
 def test_a_plate_of_another_shape_than_the_timeline_is_rendered_with_its_mattes(small_media, tmp_path, size, rendered):
     resolve, clip = with_a_magic_mask(small_media)

@@ -14,6 +14,7 @@ import pytest
 
 from engine.test_fusion_setting import CHANGES, CONSTANT, FIRST, GRAPH, LAST, write_layers
 from fakes.resolve import Resolve, _pixels
+from penumbra.errors import JobError
 from penumbra_resolve import fusion_host
 from penumbra_resolve.shots import INPUTS_FOLDER
 from penumbra_resolve.sources import Footage
@@ -164,6 +165,46 @@ def test_the_inputs_are_rendered_over_the_composition_s_range(tmp_path):
     assert {tool._kind for tool in comp._tools} == {"MediaIn", "Blur"}
     assert fusion_host._prepare(comp, chosen, base, 5, 8) == (folder, job_file, plate)
     assert comp._renders == 3
+
+
+def test_a_tool_called_clean_plate_is_that(tmp_path):
+    comp = composition(5, 4)
+    clean = comp.AddTool("Blur", 6, 0)
+    clean.SetAttrs({"TOOLS_Name": "clean_plate"})
+    clean._node.image = lambda time: rgba(9)
+    comp._selected = [clean, *comp._selected]
+    chosen = fusion_host.selection(comp)
+    assert (chosen.clean, [name for name, _ in chosen.masks]) == (clean, ["car", "person"])
+    _, job_file, _ = fusion_host._prepare(comp, chosen, tmp_path / "comp", 5, 8)
+    job = json.loads(job_file.read_text(encoding="utf-8"))
+    assert (job["clean_plate"]["color_space"], job["clean_plate"]["offset"]) == ("auto", 0)
+    np.testing.assert_array_equal(_pixels.read(job["clean_plate"]["path"] % 6), rgba(9))
+    assert comp._renders == 4
+    comp._selected = [clean, *comp._selected]
+    with pytest.raises(JobError, match="2 clean plates"):
+        fusion_host.selection(comp)
+
+
+def test_plate_and_clean_plate_are_both_files_or_both_saved(tmp_path):
+    write_media(tmp_path, count=10)
+    comp, plate = loaded(tmp_path)
+    comp.Lock()
+    clean = comp.AddTool("Loader", 0, 7)
+    comp.Unlock()
+    clean.SetAttrs({"TOOLS_Name": "CleanPlate"})
+    clean.SetInput("Clip", str(tmp_path / "plate.1001.exr"))
+    clean.SetInput("GlobalIn", 18)
+    clean.SetInput("GlobalOut", 27)
+    comp._selected = [clean, *comp._selected]
+    chosen = fusion_host.selection(comp)
+    job = json.loads(fusion_host._prepare(comp, chosen, tmp_path / "a", 20, 23)[1].read_text(encoding="utf-8"))
+    # Both are the very same files; the clean plate's stand two frames earlier.
+    assert (job["plate"]["frames"], job["clean_plate"]["offset"], comp._renders) == ("1001-1004", -2, 2)
+    clean._passed = True
+    clean._node.image = lambda time: rgba(9)
+    job = json.loads(fusion_host._prepare(comp, chosen, tmp_path / "b", 20, 23)[1].read_text(encoding="utf-8"))
+    assert (job["plate"]["frames"], job["clean_plate"]["offset"], comp._renders) == ("20-23", 0, 6)
+    assert plate._name == "Loader1"
 
 
 def test_frames_fusion_did_not_render_are_a_sentence(monkeypatch, capsys):
