@@ -513,6 +513,25 @@ def test_the_engine_is_stopped_when_resolve_goes_away(small_media, tmp_path):
     assert time.monotonic() - started < 120
 
 
+def test_the_real_compact_window_runs_the_job(small_media, monkeypatch, capsys):
+    """As a process of its own, with another Qt's plug-in paths in the surroundings."""
+    reason = "the window needs PySide6 and Qt's system libraries"
+    pytest.importorskip("PySide6.QtWidgets", reason=reason, exc_type=ImportError)
+
+    def without_the_window(*_):
+        raise AssertionError("the window did not run the job")
+
+    monkeypatch.delenv("PENUMBRA_RESOLVE_WINDOW")
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    monkeypatch.setenv("QT_PLUGIN_PATH", "/nowhere")
+    monkeypatch.setenv("QT_QPA_PLATFORM_PLUGIN_PATH", "/nowhere")
+    monkeypatch.setattr("penumbra_resolve.shots.run_engine", without_the_window)
+    resolve, clip = small_edit(small_media)
+    assert edit_host.main(resolve) == 0, capsys.readouterr().out
+    (shot,) = (Path(os.environ["PENUMBRA_RESOLVE_FOLDER"]) / "Fïlm 1").iterdir()
+    assert_layers_are_placed(resolve, clip, shot, SMALL_HANDLE)
+
+
 @pytest.mark.slow
 def test_forty_frames_from_the_middle_of_a_clip(tmp_path, capsys):
     """23.976 frames per second, a drop-frame start, handles, two masks, blanks and letters beyond ASCII."""
