@@ -334,6 +334,15 @@ def test_ten_nodes_are_enough_for_two_rendered_masks(shot, comp):
     assert len(fakes.nuke.SCRIPT.executed) == 3, fakes.nuke.SCRIPT.messages
 
 
+def test_ten_nodes_are_enough_for_reads_and_a_clean_plate(comp):
+    fakes.nuke.reset(limit=10)
+    node = penumbra_node(comp)
+    for index, stem in enumerate(("plate", "car", "person", "plate")):
+        node._connect(index, read_node_untouched(comp / stem))
+    fakes.nuke.press(node, "export")
+    assert load_job(comp / "penumbra/Penumbra1/from-nuke/job.json").clean_plate is not None, fakes.nuke.SCRIPT.messages
+
+
 def read_node_untouched(stem):
     node = fakes.nuke._graph.make("Read", fakes.nuke.SCRIPT.root)
     suffix = "exr" if stem.name == "plate" else "png"
