@@ -139,6 +139,8 @@ def test_schema_doctor_and_version():
     doctor = runner.invoke(cli.app, ["doctor"])
     assert doctor.exit_code == 0
     assert "OpenImageIO" in doctor.stdout
+    assert "Nuke plug-in" in doctor.stdout
+    assert "Resolve plug-in" in doctor.stdout
     assert runner.invoke(cli.app, ["--version"]).stdout.startswith("penumbra ")
 
 
