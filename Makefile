@@ -9,7 +9,7 @@
 #   make clean      removes what the others made, the environment included
 #
 # PYTHON names the interpreter to make the environment with, 3.10 to 3.13; VENV another place for it;
-# PYTHON39 a Python 3.9, the oldest a host brings, to import the host modules with.
+# PYTHON39 a Python 3.9, the oldest a host brings, to import the host modules with; one of pyenv's is found.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -17,7 +17,8 @@ SHELL := /bin/bash
 .PHONY: help setup demo check host-floor test test-slow bench clean
 
 PYTHON ?= python3
-PYTHON39 ?= python3.9
+PYTHON39 ?= $(shell for p in python3.9 "$$HOME"/.pyenv/versions/3.9.*/bin/python; do \
+    "$$p" -c '' 2> /dev/null && echo "$$p" && break; done)
 VENV ?= .venv
 RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/.installed
@@ -51,10 +52,10 @@ check: setup host-floor
 # Nuke 14 brings Python 3.9: newer syntax in these would not even import there.
 host-floor: setup
 	$(RUN) ruff check --isolated --quiet --target-version py39 --select E9,F63,F7 $(HOST_MODULES)
-	@if $(PYTHON39) -c '' 2> /dev/null; then \
-	    $(PYTHON39) -B tests/import_host_modules.py; \
+	@if [ -n "$(PYTHON39)" ]; then \
+	    "$(PYTHON39)" -B -I -S tests/import_host_modules.py; \
 	else \
-	    echo "host-floor: no $(PYTHON39) here, so the host modules were not imported with it: skipped"; \
+	    echo "host-floor: no Python 3.9 here, so the host modules were not imported with it: skipped"; \
 	fi
 
 test: check

@@ -1,4 +1,7 @@
-"""Imports every module that hosts share, with a host's own Python: run by ``make host-floor`` under Python 3.9."""
+"""Imports every module that hosts share, with a host's own Python: run by ``make host-floor`` under Python 3.9.
+
+Modules that need Nuke get the tests' stand-in, which is standard library alone as long as nothing is rendered.
+"""
 
 import importlib
 import pkgutil
@@ -11,7 +14,7 @@ PLUGINS = ("penumbra_nuke", "penumbra_resolve")
 
 
 def host_modules():
-    """Names of the modules; those of a plug-in's that need the host itself are called ``*_host``."""
+    """Names of the modules."""
     for name in SHARED:
         if (ROOT / "engine" / "penumbra" / (name + ".py")).exists():
             yield "penumbra." + name
@@ -19,12 +22,12 @@ def host_modules():
         if (ROOT / package.replace("penumbra_", "plugin_") / package / "__init__.py").exists():
             yield package
             path = importlib.import_module(package).__path__
-            yield from (found.name for found in pkgutil.walk_packages(path, package + ".") if "_host" not in found.name)
+            yield from (found.name for found in pkgutil.walk_packages(path, package + "."))
 
 
 def main():
     """Imports them, and says which."""
-    for folder in ("engine", "plugin_nuke", "plugin_resolve"):
+    for folder in ("engine", "plugin_nuke", "plugin_resolve", "tests/fakes"):
         sys.path.insert(0, str(ROOT / folder))
     names = list(host_modules())
     for name in names:

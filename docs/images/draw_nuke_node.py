@@ -142,15 +142,15 @@ def draw_knob(sheet, knob, left, top, wide):
         text(sheet, knob._label, box[0][0] + 10, top + 18, (240, 240, 240), 0.42)
         return
     needed = cv2.getTextSize(knob._label, FONT, 0.42 * SCALE, SCALE)[0][0] / SCALE
-    text(sheet, knob._label, left + 124 - needed, top + 18, (205, 205, 205), 0.42)
+    label = (205, 205, 205) if knob._enabled else (120, 120, 120)
+    text(sheet, knob._label, left + 124 - needed, top + 18, label, 0.42)
     shown = knob._text + ("   v" if knob._type == 4 else "")
     size = fitted(shown, 0.4, wide - 164)
-    text(sheet, shown, box[0][0] + 6, top + 18, (225, 225, 225), size)
+    text(sheet, shown, box[0][0] + 6, top + 18, (225, 225, 225) if knob._enabled else (105, 105, 105), size)
 
 
-def main():
-    """Makes the node, and draws it."""
-    folder = Path(__file__).parent
+def main(folder):
+    """Makes the node, and draws it into ``folder``."""
     nuke.reset()
     with tempfile.TemporaryDirectory() as shot:
         nuke.scriptSaveAs(f"{shot}/comp.nk")
@@ -159,7 +159,7 @@ def main():
     node["order"].setValue("1050: person car")
     node["object"].setValues(["car", "person"])
     draw_panel(node, folder / "nuke_panel.png")
-    for index, name in enumerate(("plate", "car_roto", "person_roto")):
+    for index, name in enumerate(("plate", "car_roto", "person_roto", "painted_clean")):
         read = nuke.nodes.Read(name=name, file=f"{name}.%04d.exr")
         read.setXYpos(index * 150, 0)
         node.setInput(index, read)
@@ -174,4 +174,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(__file__).parent)

@@ -173,12 +173,14 @@ def inspect(path: Annotated[str, typer.Argument(help="A clip, job file, manifest
 
 @app.command()
 def doctor() -> None:
-    """Check what of the set-up works: libraries, devices, colour configuration, weights."""
+    """Check what of the set-up works: libraries, devices, colour configuration, weights, hosts and their plug-ins."""
 
     def work(on_event: OnEvent) -> None:
         from penumbra.doctor import report
+        from penumbra.install import plugin_state
 
         lines, healthy = report()
+        lines += [f"{host.title() + ' plug-in':<15} {plugin_state(host)}" for host in ("nuke", "resolve")]
         print("\n".join(lines))  # noqa: T201
         if not healthy:
             raise typer.Exit(1)

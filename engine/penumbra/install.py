@@ -137,6 +137,24 @@ def uninstall(plugin: HostPlugin) -> list[str]:
     return lines + [f"{path}: changed since, so it stays" for path in kept]
 
 
+def plugin_state(host: str, home: Path | None = None) -> str:
+    """Whether the plug-in of a host is in place and this engine's own, in a few words for ``penumbra doctor``."""
+    plugin = find_plugin(host, home)
+    ours = _recorded(plugin)
+    if not ours:
+        return f"not installed: penumbra install {host}"
+    again = f"penumbra install {host} again"
+    lost = [_place(plugin, name) for name in ours if not _place(plugin, name).is_file()]
+    if lost:
+        return f"{lost[0]} is gone: {again}"
+    current = {name: hashlib.sha256(body).hexdigest() for name, body in _files(plugin)}
+    engine = f"python/{plugin.package}/{ENGINE_FILE}"
+    if engine not in ours or {**ours, engine: ""} != {**current, engine: ""}:
+        return f"of another version of Penumbra: {again}"
+    led = _place(plugin, engine).read_text(encoding="utf-8", errors="replace").strip()
+    return f"in {plugin.folder}" if led == sys.executable else f"leads to another engine, {led}: {again}"
+
+
 def _files(plugin: HostPlugin) -> Iterator[tuple[str, bytes]]:
     """Name relative to the plug-in's folder, and content, of everything that belongs there."""
     engine = Path(__file__).parent

@@ -7,10 +7,11 @@ keys are refused. Relative paths resolve against the job file's folder (:meth:`J
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 from penumbra.errors import JobError, ObjectNameError
 
@@ -118,10 +119,11 @@ class OrderSettings:
 
 @dataclass(frozen=True)
 class CleanPlateSettings:
-    """The user's own clean plate: a sequence, a movie, or one still for all frames."""
+    """The user's own clean plate: a sequence, a movie, or one still for all frames. ``offset``: as a mask's."""
 
     path: str
     color_space: str = "auto"
+    offset: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -287,11 +289,13 @@ class Job:
         return current
 
     def resolved(self, base: Path) -> Job:
-        """The same job with every relative path made absolute against ``base``."""
+        """The same job with every relative path made absolute against ``base``; ``..`` is taken off by name, as
+        :func:`penumbra.layer_graph.portable_path` puts it there.
+        """
+        return self.with_paths(lambda path: os.path.normpath(base / path))
 
-        def at(path: str) -> str:
-            return str(base / path)
-
+    def with_paths(self, at: Callable[[str], str]) -> Job:
+        """The same job with every path ``p`` become ``at(p)``."""
         camera, clean, weights = self.camera, self.clean_plate, self.model.weights
         return replace(
             self,
@@ -372,7 +376,7 @@ _SHAPES: Dict[type, Dict[str, Any]] = {
         "offset": _optional(_INTEGER),
     },
     OrderSettings: {"objects": {"type": "array", "items": _STRING}, "first": _optional(_INTEGER)},
-    CleanPlateSettings: {"path": _STRING, "color_space": _STRING},
+    CleanPlateSettings: {"path": _STRING, "color_space": _STRING, "offset": _optional(_INTEGER)},
     CameraSettings: {"mode": {"type": "string", "enum": ["auto", "locked", "file"]}, "path": _optional(_STRING)},
     RefineSettings: {"steps": _optional(_INTEGER), "minutes": _optional(_NUMBER)},
     ModelSettings: {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 
 from penumbra.errors import OutputError, OutputOfAnotherJobError
 from penumbra.job import Job
+from penumbra.layer_graph import portable_path
 from penumbra.storage import atomic_path, sweep_temporaries
 
 WORK_FOLDER = ".penumbra"
@@ -161,14 +163,23 @@ def _remove_sequence(folder: Path) -> None:
 
 
 def job_digest(job: Job, inputs: Iterable[Path]) -> str:
-    """A digest of everything that decides the pixels: settings, and the size and time of every input file."""
-    body = job.to_dict()
+    """A digest of everything that decides the pixels: settings, and the size and time of every input file.
+
+    Files count by where they lie as seen from the output folder: a run goes on after both were moved together.
+    """
+    output = os.path.normpath(job.output.folder)
+    body = job.with_paths(lambda path: _place(path, output)).to_dict()
     body["output"] = {"precision": job.output.precision, "compression": job.output.compression}
     state = hashlib.sha256(json.dumps(body, sort_keys=True).encode())
-    for path in sorted(set(inputs)):
+    for place, path in sorted((_place(str(path), output), path) for path in set(inputs)):
         try:
             facts = path.stat()
         except OSError:
             continue
-        state.update(f"{path}|{facts.st_size}|{facts.st_mtime_ns}".encode())
+        state.update(f"{place}|{facts.st_size}|{facts.st_mtime_ns}".encode())
     return state.hexdigest()
+
+
+def _place(path: str, output: str) -> str:
+    # Jobs may spell paths with "..", which portable_path would take for a folder.
+    return portable_path(os.path.normpath(path), Path(output))

@@ -19,16 +19,18 @@ from typing import Dict, Iterator, List, Optional, Sequence
 from penumbra.errors import PenumbraError
 from penumbra.events import Event, parse_event
 
-# A host's own Python and Qt must not leak into the engine's (HOSTS: OpenPype 2493, griptape 116, RimSort 1244).
-# PATH and library paths stay: wrapper environments supply drivers through them.
+# A host's own Python and Qt must not leak into the engine's (HOSTS: OpenPype 2493, griptape 116, RimSort 1244): nothing
+# that begins with PYTHON, and none of these; by the first of them macOS passes a framework's interpreter on.
+# PATH and library paths stay, for wrapper environments supply drivers through them; but for those of the host's own
+# folder, whose Qt would be loaded in place of the panel's.
 HOST_VARIABLES = (
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONSTARTUP",
-    "PYTHONEXECUTABLE",
+    "__PYVENV_LAUNCHER__",
     "QT_PLUGIN_PATH",
     "QT_QPA_PLATFORM_PLUGIN_PATH",
+    "QML_IMPORT_PATH",
+    "QML2_IMPORT_PATH",
 )
+LIBRARY_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 ENGINE_VARIABLE = "PENUMBRA_PYTHON"
 # How long a child may take to finish its file and leave after a polite stop.
 PATIENCE_SECONDS = 20.0
@@ -44,11 +46,31 @@ class EngineNotFoundError(PenumbraError):
 def child_environment(environment: Optional[Dict[str, str]] = None) -> Dict[str, str]:
     """The environment for the engine: the host's, less what would break another Python."""
     source = dict(os.environ if environment is None else environment)
-    kept = {key: value for key, value in source.items() if key.upper() not in HOST_VARIABLES}
+    kept = {
+        key: value
+        for key, value in source.items()
+        if not key.upper().startswith("PYTHON") and key.upper() not in HOST_VARIABLES
+    }
+    for key in LIBRARY_VARIABLES:
+        if key in kept:
+            kept[key] = _without_host(kept[key])
     kept["PYTHONNOUSERSITE"] = "1"
     kept["PYTHONUNBUFFERED"] = "1"
     kept["PYTHONIOENCODING"] = "utf-8"
     return kept
+
+
+def _without_host(search_path: str) -> str:
+    """A search path less the folders that hold, or lie in, the one the running program was started from."""
+    programs = [
+        Path(path).resolve().parent for path in (sys.executable, "/proc/self/exe") if path and Path(path).exists()
+    ]
+
+    def is_host(folder: str) -> bool:
+        place = Path(folder).resolve()
+        return any(place in (home, *home.parents) or home in place.parents for home in programs)
+
+    return os.pathsep.join(folder for folder in search_path.split(os.pathsep) if folder and not is_host(folder))
 
 
 def find_engine(python: Optional[str] = None) -> List[str]:

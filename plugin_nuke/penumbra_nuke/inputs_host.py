@@ -5,22 +5,39 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 import nuke
 
 from penumbra.errors import FootageError, JobError, Stopped
 from penumbra.job import FrameRange
-from penumbra_nuke.reads import ReadFacts, ScriptColor, mask_clip, plate_clip, space_name
+from penumbra_nuke.reads import (
+    ReadFacts,
+    ScriptColor,
+    in_one_space,
+    is_numbered,
+    mask_clip,
+    plate_clip,
+    space_name,
+)
 from penumbra_nuke.script_host import full_resolution, input_of, value_of
-from penumbra_nuke.settings import Clip, NodeSettings
+from penumbra_nuke.settings import CLEAN_INPUT, Clip, NodeSettings
 
 DATATYPES = {"half": "16 bit half", "float": "32 bit float"}
 PLATE = "plate"
 
 
-def gather(node: nuke.Group, settings: NodeSettings) -> Tuple[Clip, Tuple[Clip, ...], FrameRange]:
-    """The plate, one mask per object, and the frames: files, rendered where they must be.
+class Gathered(NamedTuple):
+    """What the engine is given: ``masks`` one per object; ``clean`` the artist's own clean plate."""
+
+    plate: Clip
+    masks: Tuple[Clip, ...]
+    frames: FrameRange
+    clean: Optional[Clip]
+
+
+def gather(node: nuke.Group, settings: NodeSettings) -> Gathered:
+    """The inputs as files, rendered where they must be.
 
     Raises :class:`JobError` for what is not plugged in, :class:`FootageError` where rendering fails, and
     :class:`Stopped` where the artist cancelled it; files half rendered are removed then.
@@ -30,20 +47,24 @@ def gather(node: nuke.Group, settings: NodeSettings) -> Tuple[Clip, Tuple[Clip, 
         return _gather(node, settings)
 
 
-def _gather(node: nuke.Group, settings: NodeSettings) -> Tuple[Clip, Tuple[Clip, ...], FrameRange]:
+def _gather(node: nuke.Group, settings: NodeSettings) -> Gathered:
     source = _plugged_in(node, 0, "the plate")
     sources = [_plugged_in(node, index + 1, f"the mask {name}") for index, name in enumerate(settings.inputs)]
+    clean_source = input_of(node, len(sources) + 1)
     frames = settings.frames or FrameRange(source.firstFrame(), source.lastFrame())
     color = _script_color()
-    plate = plate_clip(_facts(source), color) if source.Class() == "Read" else None
+    plate = plate_clip(_facts(source, frames), color) if source.Class() == "Read" else None
+    clean = None
     with _dump(node, settings, frames) as render:
         if plate is None:
             named = space_name(color) if settings.color == "auto" else settings.color
             plate = Clip(render.clip(PLATE, PLATE, "rgb"), color=named)
         elif settings.color != "auto":
             plate = Clip(plate.path, color=settings.color)
-        masks = tuple(_mask(settings, index, sources, render) for index in range(len(settings.objects)))
-    return plate, masks, frames
+        masks = tuple(_mask(settings, index, sources, render, frames) for index in range(len(settings.objects)))
+        if clean_source is not None:
+            plate, clean = in_one_space(plate, _clean(clean_source, color, render, frames), space_name(color))
+    return Gathered(plate, masks, frames, clean)
 
 
 class _Dump:
@@ -117,15 +138,29 @@ def _dump(node: nuke.Group, settings: NodeSettings, frames: FrameRange) -> Itera
         nuke.Undo.enable()
 
 
-def _mask(settings: NodeSettings, index: int, sources: List[nuke.Node], render: _Dump) -> Clip:
+def _clean(source: nuke.Node, color: ScriptColor, render: _Dump, frames: FrameRange) -> Clip:
+    found = plate_clip(_facts(source, frames), color, still=True) if source.Class() == "Read" else None
+    return found or Clip(render.clip(CLEAN_INPUT, CLEAN_INPUT, "rgb"))
+
+
+def _mask(settings: NodeSettings, index: int, sources: List[nuke.Node], render: _Dump, frames: FrameRange) -> Clip:
     choice = settings.objects[index]
     number = 0 if settings.shared_input else index
     read = sources[number].Class() == "Read"
-    found = mask_clip(_facts(sources[number]), choice.channel) if read else None
+    found = mask_clip(_facts(sources[number], frames), choice.channel) if read else None
     if found is not None:
         return found
-    path = render.clip(f"mask-{choice.name}", settings.inputs[number], "alpha", choice.channel)
-    return Clip(path, channel="alpha")
+    channels, meaning = ("alpha", "alpha") if choice.channel else _matte_of(sources[number])
+    path = render.clip(f"mask-{choice.name}", settings.inputs[number], channels, choice.channel)
+    return Clip(path, channel=meaning)
+
+
+def _matte_of(source: nuke.Node) -> Tuple[str, str]:
+    """What to render of a mask, and which of it is the matte: as with files, luminance where alpha says nothing."""
+    there = source.channels()
+    if "rgba.alpha" not in there:
+        return "rgb", "auto"
+    return ("rgba", "auto") if "rgba.red" in there else ("alpha", "alpha")
 
 
 def _plugged_in(node: nuke.Group, index: int, what: str) -> nuke.Node:
@@ -135,17 +170,20 @@ def _plugged_in(node: nuke.Group, index: int, what: str) -> nuke.Node:
     return source
 
 
-def _facts(read: nuke.Node) -> ReadFacts:
+def _facts(read: nuke.Node, frames: FrameRange) -> ReadFacts:
     # An offset of nothing is how Nuke leaves the knob after it was tried.
     frame = str(value_of(read, "frame") or "")
     still = frame == "" or (frame == "0" and value_of(read, "frame_mode") == "offset")
+    file = str(nuke.filename(read) or "").replace("\\", "/")
+    # Before its first frame and after its last a Read shows others, which the engine would not guess.
+    short = is_numbered(file) and not read.firstFrame() <= frames.first <= frames.last <= read.lastFrame()
     return ReadFacts(
-        file=str(nuke.filename(read) or "").replace("\\", "/"),
+        file=file,
         color_space=str(value_of(read, "colorspace") or ""),
         raw=bool(value_of(read, "raw")),
         premultiplied=bool(value_of(read, "premultiplied")),
         disabled=bool(value_of(read, "disable")),
-        shifted=not still,
+        shifted=not still or short,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 import nuke
 
 from penumbra.errors import JobError
-from penumbra.job import DEVICES, PRECISIONS, FrameRange
-from penumbra_nuke.group_script import SHOWN
-from penumbra_nuke.script_host import evaluated, script_folder
+from penumbra.job import COMPRESSIONS, DEVICES, PRECISIONS, FrameRange
+from penumbra_nuke.group_script import DIFFERENCE, ONE_LAYER, SHOWN, WITHOUT
+from penumbra_nuke.script_host import beside, evaluated, script_folder
 from penumbra_nuke.settings import (
     CHANNELS_OF_ONE,
     ONE_INPUT_EACH,
@@ -24,8 +25,13 @@ from penumbra_nuke.settings import (
 )
 
 BESIDE_THE_SCRIPT = "[file dirname [value root.name]]/penumbra"
+# A studio's place for all output folders, put into new nodes as it stands: expressions are kept.
+FOLDER_VARIABLE = "PENUMBRA_NUKE_FOLDER"
 PLATE_RANGE, OWN_RANGE = "the plate's", "as below"
 REFUSE = "keep them and say so"
+FROM_FILE = "file"
+# Nuke would take these for a frame number, or evaluate them, in the name of a file.
+_UNFIT = "%#[]{}$"
 # Buttons carry Python of their own, so that a script opened without the plug-in says why nothing happens.
 _PRESSED = """try:
     from penumbra_nuke import node_host
@@ -92,7 +98,6 @@ def _layout() -> List[_Entry]:
         ),
         _Entry(nuke.Double_Knob, "amount", "amount", "Minutes, or steps.", 5),
         _Entry(nuke.File_Knob, "output", "output folder", "Where layers are written. Expressions are kept.", ""),
-        _choice("precision", "precision", PRECISIONS, "Of the layers, and of inputs rendered for the engine."),
         _choice("existing", "if layers exist", (REFUSE, REPLACE), "What Decompose does with a folder that has layers."),
         _button("decompose", "Decompose", "Takes the plate apart; Nuke stays free meanwhile."),
         _button("cancel", "Cancel", "Stops; what is finished is kept."),
@@ -105,10 +110,23 @@ def _layout() -> List[_Entry]:
         _choice("show", "show", SHOWN, "What comes out of the node."),
         _choice("object", "object", ("none yet",), "Of one layer, and of the plate without it."),
         _Entry(nuke.Double_Knob, "gain", "difference gain", "1024 shows the bound of recomposition as 1.", 1),
+        _Entry(nuke.Tab_Knob, "files_tab", "Files"),
+        _choice("precision", "precision", PRECISIONS, "Of the layers, and of inputs rendered for the engine."),
+        _choice("compression", "compression", COMPRESSIONS, "Of the layers; all of these are lossless."),
+        _Entry(
+            nuke.Boolean_Knob,
+            "splits",
+            "splits",
+            "Each layer also as NAME_object, NAME_shadow and NAME_light, to be graded apart.",
+            False,
+        ),
         _Entry(nuke.Tab_Knob, "engine_tab", "Engine"),
         _Entry(nuke.File_Knob, "engine", "engine", "Its Python or virtual environment; empty finds it.", ""),
         _choice("device", "device", DEVICES, "Where the network runs."),
-        _choice("camera", "camera", ("auto", "locked"), "Locked: the camera does not move; nothing is tracked."),
+        _choice(
+            "camera", "camera", ("auto", "locked", FROM_FILE), "Locked: it does not move. File: homographies are given."
+        ),
+        _Entry(nuke.File_Knob, "homographies", "homographies", "As penumbra camera writes them: JSON or text.", ""),
         _Entry(
             nuke.String_Knob,
             "color",
@@ -133,11 +151,41 @@ def add_knobs(node: nuke.Group) -> None:
             made.setTooltip(entry.tooltip)
         if not entry.label:
             made.setFlag(nuke.INVISIBLE)
+        if isinstance(made, nuke.Boolean_Knob):
+            # A check box would stand behind the knob before it.
+            made.setFlag(nuke.STARTLINE)
         node.addKnob(made)
         if entry.first is not None and not isinstance(made, (nuke.PyScript_Knob, nuke.Text_Knob)):
             made.setValue(entry.first)
-    node["output"].setValue(f"{BESIDE_THE_SCRIPT}/{node.name()}")
+    node["output"].setValue(_folder_of(node.name()))
     node["knobChanged"].setValue(_CHANGED)
+    dim(node)
+
+
+def leave_the_original(node: nuke.Group) -> None:
+    """Gives a copy of a node a folder of its own, where it has that of the one it was copied from still."""
+    named = str(node["output"].value()).rpartition("/")[2]
+    copied = str(node["output"].value()) == _folder_of(named) and nuke.exists(beside(node, named))
+    if copied and named != node.name():
+        node["output"].setValue(_folder_of(node.name()))
+
+
+DECIDING = ("frames", "refine", "show", "camera")
+"""Knobs on whose value it depends which others count."""
+
+
+def dim(node: nuke.Group) -> None:
+    """Only knobs that count as things are set can be turned."""
+    own_range, shown = node["frames"].value() == OWN_RANGE, node["show"].value()
+    for name, counts in (
+        ("first", own_range),
+        ("last", own_range),
+        ("amount", node["refine"].value() != "off"),
+        ("object", shown in (ONE_LAYER, WITHOUT)),
+        ("gain", shown == DIFFERENCE),
+        ("homographies", node["camera"].value() == FROM_FILE),
+    ):
+        node[name].setEnabled(counts)
 
 
 def read_settings(node: nuke.Group) -> NodeSettings:
@@ -154,8 +202,11 @@ def read_settings(node: nuke.Group) -> NodeSettings:
         color=_text(node, "color") or "auto",
         refine=parse_refine(_text(node, "refine"), float(node["amount"].value())),
         camera=_text(node, "camera"),
+        homographies=_homographies(node),
         device=_text(node, "device"),
         precision=_text(node, "precision"),
+        compression=_text(node, "compression"),
+        splits=bool(node["splits"].value()),
         replace=node["existing"].value() == REPLACE,
         engine=evaluated(node, "engine"),
         view=_view(node),
@@ -165,6 +216,11 @@ def read_settings(node: nuke.Group) -> NodeSettings:
 def output_folder(node: nuke.Group) -> Path:
     """The output folder as it stands, without settling it for an unsaved script."""
     return Path(evaluated(node, "output"))
+
+
+def _folder_of(name: str) -> str:
+    base = os.environ.get(FOLDER_VARIABLE, "").replace("\\", "/").rstrip("/")
+    return f"{base or BESIDE_THE_SCRIPT}/{name}"
 
 
 def _made(entry: _Entry) -> nuke.Knob:
@@ -189,7 +245,20 @@ def _output_folder(node: nuke.Group) -> Path:
             f"{node.name()}: the output folder {str(folder)!r} is no full path.",
             f"Begin it with / or a drive, or with {BESIDE_THE_SCRIPT}.",
         )
+    unfit = [letter for letter in _UNFIT if letter in str(folder)]
+    if unfit:
+        raise JobError(
+            f"{node.name()}: Nuke would evaluate the {unfit[0]} in the name of the output folder {str(folder)!r}.",
+            "Choose another folder.",
+        )
     return folder
+
+
+def _homographies(node: nuke.Group) -> str:
+    named = evaluated(node, "homographies")
+    if _text(node, "camera") == FROM_FILE and not Path(named).is_file():
+        raise JobError(f"{node.name()}: there is no file of homographies at {named!r}.", "Name one, or track: auto.")
+    return named
 
 
 def _view(node: nuke.Group) -> str:

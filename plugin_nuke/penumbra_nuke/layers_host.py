@@ -10,7 +10,7 @@ import nuke
 from penumbra.layer_graph import BACKGROUND, LayerGraph, load_layer_graph
 from penumbra.nuke_script import COLUMN, ROW, layers_script, read_name
 from penumbra_nuke.group_script import LAYERS, fingerprint, layers_inside
-from penumbra_nuke.script_host import evaluated, one_undo, read_script
+from penumbra_nuke.script_host import beside, evaluated, one_undo, read_script
 
 
 def reload(node: nuke.Group) -> LayerGraph:
@@ -38,7 +38,7 @@ def send(node: nuke.Group) -> List[str]:
     plate = node.input(0)
     with one_undo(f"Layers of {node.name()}"):
         read_script(node.parent(), layers_script(graph, prefix, folder, place_beside(node, graph), plate_given=True))
-        check = nuke.toNode(_beside(node, f"{prefix}difference"))
+        check = nuke.toNode(beside(node, f"{prefix}difference"))
         if plate is not None and check is not None:
             check.setInput(0, plate)
     return [prefix, *graph.names]
@@ -67,13 +67,7 @@ def _rebuild(node: nuke.Group, graph: LayerGraph) -> None:
 
 def _free_prefix(node: nuke.Group) -> str:
     prefix, number = f"{node.name()}_", 1
-    while nuke.exists(_beside(node, f"{prefix}layers")):
+    while nuke.exists(beside(node, f"{prefix}layers")):
         number += 1
         prefix = f"{node.name()}_v{number}_"
     return prefix
-
-
-def _beside(node: nuke.Group, name: str) -> str:
-    """The full name of a node in the same group as this one."""
-    above = node.fullName().rpartition(".")[0]
-    return f"{above}.{name}" if above else name

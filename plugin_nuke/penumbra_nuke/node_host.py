@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import traceback
 from pathlib import Path
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional, Sequence
 
 import nuke
 
@@ -20,12 +21,16 @@ from penumbra_nuke import layers_host, run_host
 from penumbra_nuke.engine import examine, locate_engine
 from penumbra_nuke.group_script import empty_inside, mask_input
 from penumbra_nuke.inputs_host import gather
-from penumbra_nuke.knobs_host import add_knobs, output_folder, read_settings
+from penumbra_nuke.knobs_host import DECIDING, add_knobs, dim, leave_the_original, output_folder, read_settings
 from penumbra_nuke.running import Outcome
 from penumbra_nuke.script_host import evaluated, limit_explained, read_script, tell
-from penumbra_nuke.settings import CHANNELS_OF_ONE, NodeSettings, make_job, parse_objects
+from penumbra_nuke.settings import CHANNELS_OF_ONE, CLEAN_INPUT, NodeSettings, make_job, mask_inputs, parse_objects
 
 STOPPED = "Stopped; what is finished is kept. Resume goes on."
+WORKING, STOPPING = "working", "stopping"
+LEFT_OFF = "Was working when the script was saved. Resume goes on, Reload shows what has been finished since."
+# The state of the panel is no place for more; the manifest has all of them.
+MOST_WARNINGS = 5
 ABOUT = f"""Penumbra {__version__}
 One RGBA layer per object, with its shadows and reflections in the layer, plus a clean plate.
 After Lu et al., Associating Objects and Their Effects in Video through Coordination Games, NeurIPS 2022.
@@ -39,7 +44,7 @@ def create() -> nuke.Group:
     assert isinstance(made, nuke.Group)
     made.setName("Penumbra1")
     add_knobs(made)
-    names = ["object1"]
+    names = ["object1", CLEAN_INPUT]
     read_script(made, empty_inside(names))
     made["wired"].setValue(" ".join(names))
     if selected is not None:
@@ -79,7 +84,11 @@ def press(node: nuke.Group, action: str) -> None:
 
 
 def changed(node: nuke.Group, knob: nuke.Knob) -> None:
-    """Keeps the node's inputs those of its objects."""
+    """Keeps the node's inputs those of its objects, and its panel honest."""
+    if knob.name() == "showPanel" and node["status"].value() in (WORKING, STOPPING) and not run_host.is_running(node):
+        _say(node, LEFT_OFF)
+    if knob.name() in ("showPanel", *DECIDING):
+        dim(node)
     if knob.name() in ("objects", "masks"):
         shared = node["masks"].value() == CHANNELS_OF_ONE
         try:
@@ -88,7 +97,7 @@ def changed(node: nuke.Group, knob: nuke.Knob) -> None:
             _say(node, str(error))
             return
         with limit_explained():
-            _wire(node, ["masks"] if shared else [choice.name for choice in choices])
+            _wire(node, [*mask_inputs(choices, shared), CLEAN_INPUT])
 
 
 def decompose(node: nuke.Group) -> Optional[Outcome]:
@@ -96,7 +105,7 @@ def decompose(node: nuke.Group) -> Optional[Outcome]:
     settings = _prepared(node)
     python = locate_engine(settings.engine)
     _write_job(node, settings)
-    _say(node, "working")
+    _say(node, WORKING)
     return run_host.start(node, settings.job_file, python, False, _ended)
 
 
@@ -108,7 +117,7 @@ def resume(node: nuke.Group) -> Optional[Outcome]:
         raise JobError(f"{node.name()}: there is nothing to resume in {settings.folder}.", "Press Decompose.")
     load_job(settings.job_file)
     python = locate_engine(settings.engine)
-    _say(node, "working")
+    _say(node, WORKING)
     return run_host.start(node, settings.job_file, python, True, _ended)
 
 
@@ -116,14 +125,19 @@ def export(node: nuke.Group) -> Path:
     """Writes the job, and the inputs it needs, for the command line."""
     settings = _prepared(node)
     _write_job(node, settings)
-    tell(f"Written. Run it with:\npenumbra decompose --job '{settings.job_file}'")
+    tell(f"Written. Run it with:\n{_command_line(settings.job_file)}")
     return settings.job_file
+
+
+def _command_line(job_file: Path) -> str:
+    words = ["penumbra", "decompose", "--job", str(job_file)]
+    return subprocess.list2cmdline(words) if os.name == "nt" else " ".join(map(shlex.quote, words))
 
 
 def _cancel(node: nuke.Group) -> None:
     if not run_host.cancel(node):
         raise JobError(f"{node.name()} is not working.", "There is nothing to cancel.")
-    _say(node, "stopping")
+    _say(node, STOPPING)
 
 
 def _reload(node: nuke.Group) -> None:
@@ -171,6 +185,7 @@ def _ended(node: nuke.Group, outcome: Outcome) -> None:
     if outcome.exit_code == 0:
         with limit_explained():
             _reload(node)
+        _say(node, "\n".join([str(node["status"].value()), *_told(outcome.warnings)]))
         return
     if outcome.stopped:
         _say(node, STOPPED)
@@ -179,9 +194,15 @@ def _ended(node: nuke.Group, outcome: Outcome) -> None:
     tell(outcome.sentence)
 
 
+def _told(warnings: Sequence[str]) -> List[str]:
+    more = len(warnings) - MOST_WARNINGS
+    return [*warnings[:MOST_WARNINGS], *([f"{more} more warnings are in manifest.json"] if more > 0 else [])]
+
+
 def _prepared(node: nuke.Group) -> NodeSettings:
     """The knobs, where nothing stands in the way of rendering inputs anew."""
     run_host.refuse_while_running(node)
+    leave_the_original(node)
     settings = read_settings(node)
     made = [name for name in ("manifest.json", ".penumbra") if (settings.folder / name).exists()]
     if made and not settings.replace:
@@ -194,8 +215,7 @@ def _prepared(node: nuke.Group) -> NodeSettings:
 
 
 def _write_job(node: nuke.Group, settings: NodeSettings) -> None:
-    plate, masks, frames = gather(node, settings)
-    job = make_job(settings, plate, masks, frames)
+    job = make_job(settings, *gather(node, settings))
     folder = settings.inputs_folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -209,7 +229,9 @@ def _write_job(node: nuke.Group, settings: NodeSettings) -> None:
 
 
 def _wire(node: nuke.Group, names: List[str]) -> None:
-    """Makes the mask inputs those of ``names``. What is plugged in stays with its name, renamed ones included."""
+    """Makes the inputs behind the plate those of ``names``. What is plugged in stays with its name, renamed ones
+    included.
+    """
     before = str(node["wired"].value()).split()
     if names == before:
         return
@@ -219,8 +241,6 @@ def _wire(node: nuke.Group, names: List[str]) -> None:
         if name not in before and gone:
             plugged[name] = plugged[gone.pop(0)]
     inside = [nuke.toNode(f"{node.fullName()}.{name}") for name in before]
-    for number in range(len(before), len(names)):
-        read_script(node, mask_input(f"{names[number]}", number + 1))
     for index, found in enumerate(inside):
         if found is not None:
             # By way of a name no object has: two of them may be changing places.
@@ -228,6 +248,9 @@ def _wire(node: nuke.Group, names: List[str]) -> None:
     for found, name in zip(inside, names):
         if found is not None:
             found.setName(name)
+    # Only now are all names free that new ones may have.
+    for number in range(len(before), len(names)):
+        read_script(node, mask_input(names[number], number + 1))
     for index, name in enumerate(names):
         node.setInput(index + 1, plugged.get(name))
     node["wired"].setValue(" ".join(names))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Optional
+from dataclasses import dataclass, replace
+from typing import Optional, Tuple
 
 from penumbra_nuke.settings import Clip
 
 CODE_VALUES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-LINEAR_REC709 = "lin_rec709"
+CODED, LINEAR_REC709 = "srgb_tx", "lin_rec709"
 # Nuke's own colour management calls its space linear; configurations call theirs by role or by name.
 _KNOWN_SPACES = {
     "linear": LINEAR_REC709,
@@ -35,7 +35,10 @@ class ScriptColor:
 
 @dataclass(frozen=True)
 class ReadFacts:
-    """What decides over a Read: its file after all substitution, and the knobs that change pixels or frames."""
+    """What decides over a Read: its file after all substitution, and what changes its pixels or frames.
+
+    ``shifted``: frames of the script are not those of its files, or not all of those that are needed are its own.
+    """
 
     file: str
     color_space: str = "linear"
@@ -45,18 +48,18 @@ class ReadFacts:
     shifted: bool = False
 
 
-def plate_clip(read: ReadFacts, script: ScriptColor) -> Optional[Clip]:
+def plate_clip(read: ReadFacts, script: ScriptColor, still: bool = False) -> Optional[Clip]:
     """The plate as files, or None: then it must be rendered, for the script sees other pixels than are in them.
 
-    Movies are always rendered: hosts decode them in ways of their own.
+    Movies are always rendered: hosts decode them in ways of their own. ``still``: one file will do, for a clean plate.
     """
     suffix = _suffix(read.file)
-    if not _as_it_is(read) or read.premultiplied:
+    if not _as_it_is(read, still) or read.premultiplied:
         return None
     if suffix == ".exr" and (read.raw or _same(read.color_space, script)):
         return Clip(read.file)
     coded = suffix in CODE_VALUES and not read.raw and script.management == "Nuke"
-    return Clip(read.file, color="srgb_tx") if coded and _plain(read.color_space) == "srgb" else None
+    return Clip(read.file, color=CODED) if coded and _plain(read.color_space) == "srgb" else None
 
 
 def mask_clip(read: ReadFacts, channel: Optional[str]) -> Optional[Clip]:
@@ -64,6 +67,22 @@ def mask_clip(read: ReadFacts, channel: Optional[str]) -> Optional[Clip]:
     if channel is not None or not _as_it_is(read) or _suffix(read.file) not in (".exr", *CODE_VALUES):
         return None
     return Clip(read.file)
+
+
+def in_one_space(plate: Clip, clean: Clip, working: str) -> Tuple[Clip, Clip]:
+    """Plate and own clean plate, both in the space the script sees them in: left to their headers, a tag on one of them
+    alone would part them. ``working``: as :func:`space_name` has it; a name only the script knows is left out.
+    """
+    if plate.color == "auto" and working in _KNOWN_SPACES.values():
+        plate = replace(plate, color=working)
+    if clean.color == "auto":
+        clean = replace(clean, color=working if plate.color == CODED else plate.color)
+    return plate, clean
+
+
+def is_numbered(file: str) -> bool:
+    """Whether the name is that of a sequence."""
+    return bool(re.search(r"%0?\d*d|#+", file.rpartition("/")[2]))
 
 
 def space_name(script: ScriptColor) -> str:
@@ -77,12 +96,9 @@ def space_name(script: ScriptColor) -> str:
     return _KNOWN_SPACES.get(name.lower(), name)
 
 
-def _as_it_is(read: ReadFacts) -> bool:
+def _as_it_is(read: ReadFacts, still: bool = False) -> bool:
     return (
-        not read.disabled
-        and not read.shifted
-        and bool(re.search(r"%0?\d*d|#+", read.file))
-        and "%v" not in (read.file.lower())
+        not read.disabled and not read.shifted and (still or is_numbered(read.file)) and "%v" not in (read.file.lower())
     )
 
 

@@ -48,9 +48,14 @@ def start(node: nuke.Group, job_file: Path, python: Optional[str], resume: bool,
     return outcome
 
 
+def is_running(node: nuke.Group) -> bool:
+    """Whether the node has a run."""
+    return _run_of(node) is not None
+
+
 def refuse_while_running(node: nuke.Group) -> None:
     """Raises :class:`JobError` while the node has a run."""
-    if _run_of(node) is not None:
+    if is_running(node):
         raise JobError(f"{node.name()} is working already.", "Wait for it, or press Cancel.")
 
 

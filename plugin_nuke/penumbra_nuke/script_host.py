@@ -67,6 +67,12 @@ def evaluated(node: nuke.Node, knob: str) -> str:
     return str(found.evaluate() or "").replace("\\", "/")
 
 
+def beside(node: nuke.Node, name: str) -> str:
+    """The full name of a node in the same group as this one."""
+    above = node.fullName().rpartition(".")[0]
+    return f"{above}.{name}" if above else name
+
+
 def script_folder() -> str:
     """Where the script is saved; empty as long as it is not."""
     return str(nuke.script_directory() or "")

@@ -10,6 +10,7 @@ from typing import Optional, Tuple
 from penumbra.errors import JobError
 from penumbra.job import (
     CameraSettings,
+    CleanPlateSettings,
     FrameRange,
     Job,
     MaskSettings,
@@ -24,8 +25,10 @@ from penumbra.layer_graph import portable_path
 
 # A folder no object can be called, since their names have no hyphen.
 INPUTS_FOLDER = "from-nuke"
+# The input behind those of the masks; nothing needs to be plugged in there.
+CLEAN_INPUT = "clean_plate"
 # What other nodes inside the node are called.
-TAKEN_NAMES = ("plate", "masks", "output1")
+TAKEN_NAMES = ("plate", "masks", CLEAN_INPUT, "output1")
 ONE_INPUT_EACH = "one input each"
 CHANNELS_OF_ONE = "channels of one input"
 REPLACE = "replace them"
@@ -41,7 +44,9 @@ class ObjectChoice:
 
 @dataclass(frozen=True)
 class NodeSettings:
-    """A node's knobs, evaluated. ``frames`` None: the plate's own; ``view``: the stereo view that is used."""
+    """A node's knobs, evaluated. ``frames`` None: the plate's own; ``view``: the stereo view that is used;
+    ``homographies``: the file for the camera ``file``.
+    """
 
     objects: Tuple[ObjectChoice, ...]
     shared_input: bool
@@ -51,8 +56,11 @@ class NodeSettings:
     color: str = "auto"
     refine: RefineSettings = field(default_factory=RefineSettings)
     camera: str = "auto"
+    homographies: str = ""
     device: str = "auto"
     precision: str = "half"
+    compression: str = "zips"
+    splits: bool = False
     replace: bool = False
     engine: str = ""
     view: str = "main"
@@ -60,7 +68,7 @@ class NodeSettings:
     @property
     def inputs(self) -> Tuple[str, ...]:
         """Names of the mask inputs."""
-        return ("masks",) if self.shared_input else tuple(choice.name for choice in self.objects)
+        return mask_inputs(self.objects, self.shared_input)
 
     @property
     def inputs_folder(self) -> Path:
@@ -123,21 +131,37 @@ def parse_refine(mode: str, amount: float) -> RefineSettings:
     return RefineSettings(minutes=float(amount)) if mode == "minutes" else RefineSettings(steps=int(amount))
 
 
-def make_job(settings: NodeSettings, plate: Clip, masks: Tuple[Clip, ...], frames: FrameRange) -> Job:
+def mask_inputs(objects: Tuple[ObjectChoice, ...], shared: bool) -> Tuple[str, ...]:
+    """Names of the mask inputs, in order."""
+    return ("masks",) if shared else tuple(choice.name for choice in objects)
+
+
+def make_job(
+    settings: NodeSettings, plate: Clip, masks: Tuple[Clip, ...], frames: FrameRange, clean: Optional[Clip] = None
+) -> Job:
     """The job, its paths relative to :attr:`NodeSettings.inputs_folder` where both may move together.
 
     A mask's frame is the plate's frame of the same number, as it is in Nuke.
     """
     base = settings.inputs_folder
+    homographies = portable_path(settings.homographies, base) if settings.camera == "file" else None
+    output = OutputSettings(
+        "..",
+        precision=settings.precision,
+        compression=settings.compression,
+        replace=settings.replace,
+        splits=settings.splits,
+    )
     return Job(
         plate=PlateSettings(portable_path(plate.path, base), frames, plate.color),
         masks=tuple(
             MaskSettings(choice.name, portable_path(mask.path, base), mask.channel, offset=0)
             for choice, mask in zip(settings.objects, masks)
         ),
-        output=OutputSettings("..", precision=settings.precision, replace=settings.replace),
+        output=output,
         order=_whole_order(settings),
-        camera=CameraSettings(settings.camera),
+        clean_plate=None if clean is None else CleanPlateSettings(portable_path(clean.path, base), clean.color),
+        camera=CameraSettings(settings.camera, homographies),
         refine=settings.refine,
         model=ModelSettings(device=settings.device),
     )

@@ -38,12 +38,16 @@ def main(arguments: List[str]) -> int:
     for knob, value in (("first", FIRST), ("last", LAST)):
         node[knob].setValue(value)
     node["frames"].setValue("as below")
+    checks.append(("channels are told as rgba.alpha", "rgba.alpha" in mask.channels()))
     outcome = node_host.decompose(node)
     checks.append(("decomposed", outcome is not None and outcome.exit_code == 0))
     inside = nuke.toNode(f"{node.fullName()}.Layers.layer_box")
     checks.append(("layers inside the node", inside is not None))
     if inside is not None:
         checks.append(("a Read follows the node's folder", Path(str(nuke.filename(inside)) % FIRST).is_file()))
+    node["show"].setValue("clean plate")
+    switch = nuke.toNode(f"{node.fullName()}.Layers.show")
+    checks.append(("a pull-down is its index in an expression", switch is not None and switch["which"].value() == 3))
     layers_host.send(node)
     checks.append(("layers sent to the script", nuke.exists(f"{node.name()}_difference")))
     nuke.scriptSaveAs((folder / "smoke.nk").as_posix(), True)

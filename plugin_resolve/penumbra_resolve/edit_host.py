@@ -25,8 +25,8 @@ from penumbra_resolve.shots import (
     shots_folder,
     write_job,
 )
-from penumbra_resolve.sources import Footage, footage_of, mask_footage_of, shot_name
-from penumbra_resolve.timeline_host import Host, OnTrack, connect, current_clip, mask_clips
+from penumbra_resolve.sources import Footage, Framing, all_footage_of, shot_name
+from penumbra_resolve.timeline_host import Host, OnTrack, clean_clip, connect, current_clip, mask_clips
 
 
 def main(resolve: Optional[Resolve]) -> int:
@@ -49,30 +49,37 @@ def _decompose(host: Host) -> int:
     clip = current_clip(host)
     # Asked for first: rendering for nothing would cost minutes.
     python = locate_engine()
-    masks = mask_clips(host, clip)
+    masks, clean = mask_clips(host, clip), clean_clip(host, clip)
     shot = shot_name(clip.facts.name, clip.facts.left_offset, clip.facts.left_offset + clip.facts.duration - 1)
     _say(f"{clip.facts.name}, {clip.facts.duration} frames, masks: {', '.join(n for n, _ in masks) or 'none yet'}")
-    folder, job_file, plate = _prepare(host, clip, masks, shots_folder(host.project.GetName()) / shot)
+    folder, job_file, plate = _prepare(host, clip, masks, shots_folder(host.project.GetName()) / shot, clean)
+    # What Resolve rendered has the clip's framing in it.
+    own = INPUTS_FOLDER not in Path(plate.path).parts
     outcome, layers = run_job(job_file, python, ProgressPrinter(), host.lives)
     if layers is None:
         _say(outcome.sentence or "The engine made no layers.")
         return outcome.exit_code
-    _place(host, clip, plate, layers, folder.name)
+    _place(host, clip, plate, layers, folder.name, clip.facts.framing if own else ())
     return 0
 
 
-def _prepare(host: Host, clip: OnTrack, masks: List[Tuple[str, OnTrack]], base: Path) -> Tuple[Path, Path, Footage]:
+def _prepare(
+    host: Host, clip: OnTrack, masks: List[Tuple[str, OnTrack]], base: Path, clean: Optional[OnTrack] = None
+) -> Tuple[Path, Path, Footage]:
     """The shot's folder, its job and the plate; what must be rendered is, unless it was for this very job."""
-    plate, why = footage_of(clip.facts)
+    own = None if clean is None else clean.facts
+    (plate, why), found, ground = all_footage_of(clip.facts, [mask.facts for _, mask in masks], own)
     color = "auto" if plate is not None else rendered_space(host.project)
-    found = [mask_footage_of(mask.facts, clip.facts) for _, mask in masks]
+    # Of one kind with the plate: either both are files, or both are rendered.
+    clean_footage = None if ground is None else ground[0]
     if plate is not None and all(footage is not None for footage, _ in found):
         ready = tuple(MaskClip(name, footage) for (name, _), (footage, _) in zip(masks, found) if footage)
-        job = make_job(plate, color, ready)
+        job = make_job(plate, color, ready, clean_footage)
         folder = free_folder(base, lambda there: holds_job(there, job))
         return folder, write_job(folder, job), plate
     # What Resolve renders may differ from one day to the next: only a run that was stopped goes on with what it had.
     facts = [asdict(clip.facts), *([name, asdict(mask.facts)] for name, mask in masks)]
+    facts += [] if own is None else [asdict(own)]
     folder = free_folder(base, lambda there: recall_plate(there, facts) is not None)
     known = recall_plate(folder, facts)
     if known is not None:
@@ -82,6 +89,9 @@ def _prepare(host: Host, clip: OnTrack, masks: List[Tuple[str, OnTrack]], base: 
     if plate is None:
         _say(f"Resolve renders the plate: {why}.")
         plate = render_clip(host, clip, inputs, "plate", clip.facts, alpha=False)
+    if clean is not None and clean_footage is None:
+        _say("Resolve renders the clean plate, as it does the plate.")
+        clean_footage = render_clip(host, clean, inputs, "clean", clip.facts, alpha=False)
     parts = []
     for (name, mask), (footage, reason) in zip(masks, found):
         if footage is None:
@@ -90,18 +100,27 @@ def _prepare(host: Host, clip: OnTrack, masks: List[Tuple[str, OnTrack]], base: 
             parts.append(MaskClip(name, footage, "alpha"))
         else:
             parts.append(MaskClip(name, footage))
-    job_file = write_job(folder, make_job(plate, color, tuple(parts)))
+    job_file = write_job(folder, make_job(plate, color, tuple(parts), clean_footage))
     remember_plate(folder, facts, plate)
     return folder, job_file, plate
 
 
-def _place(host: Host, clip: OnTrack, plate: Footage, layers: Path, shot: str) -> None:
+def _place(
+    host: Host,
+    clip: OnTrack,
+    plate: Footage,
+    layers: Path,
+    shot: str,
+    framing: Framing,
+) -> None:
     graph = load_layer_graph(layers)
     bin_name, clips = import_layers(host, graph, layers, shot)
-    placed = place_layers(host, graph, clips, clip, plate)
+    placed = place_layers(host, graph, clips, clip, plate, framing)
     _say(
         f"Layers of {graph.first}-{graph.last} in the bin Penumbra/{bin_name}, on video tracks {_span(placed.tracks)}."
     )
+    if not placed.framed:
+        _say("The clip's framing could not be given to all layers: copy it, and paste its attributes on them.")
     if not placed.clip_off:
         _say("This version cannot switch the clip off by a script: press D on it.")
 

@@ -22,7 +22,7 @@ from penumbra_resolve.shots import (
     shots_folder,
     write_job,
 )
-from penumbra_resolve.sources import Footage, object_name, shot_name
+from penumbra_resolve.sources import Footage, is_clean_plate, object_name, shot_name
 from penumbra_resolve.timeline_host import HostError
 
 # One part in 1024 is the bound of recomposition (DESIGN 4): at this gain it shows as 1.
@@ -33,10 +33,13 @@ _TOOL_DEPTH_FLOAT32 = 5
 
 @dataclass(frozen=True)
 class Selection:
-    """What is selected: the plate, and the masks by object, back to front as they stand from left to right."""
+    """What is selected: the plate, the masks by object, back to front as they stand from left to right, and the user's
+    own clean plate, where there is one.
+    """
 
     plate: Tool
     masks: Tuple[Tuple[str, Tool], ...]
+    clean: Optional[Tool] = None
 
 
 def main(resolve: Optional[Resolve], comp: Optional[Composition]) -> int:
@@ -75,16 +78,22 @@ def _decompose(resolve: Optional[Resolve], comp: Composition) -> int:
 
 
 def selection(comp: Composition) -> Selection:
-    """The selected tools; those called ``mask_NAME`` are masks. Raises :class:`JobError` where that is not enough."""
+    """The selected tools; those called ``mask_NAME`` are masks, one called ``clean_plate`` is that. Raises
+    :class:`JobError` where that is not enough, or too much.
+    """
     tools = list((comp.GetToolList(True) or {}).values())
     masks = [(name, tool) for tool in tools for name in [object_name(_name(tool))] if name]
-    plates = [tool for tool in tools if not object_name(_name(tool))]
+    cleans = [tool for tool in tools if is_clean_plate(_name(tool))]
+    plates = [tool for tool in tools if not object_name(_name(tool)) and not is_clean_plate(_name(tool))]
+    if len(cleans) > 1:
+        raise JobError(f"{len(cleans)} clean plates are selected.", "Select one, or none.")
     if len(plates) != 1 or not masks:
         raise JobError(
             f"{len(plates)} plates and {len(masks)} masks are selected.",
             "Select one plate tool and its mask tools, and call those mask_car, mask_person (F2 renames).",
         )
-    return Selection(plates[0], tuple(sorted(masks, key=lambda entry: _place(comp, entry[1]))))
+    ordered = tuple(sorted(masks, key=lambda entry: _place(comp, entry[1])))
+    return Selection(plates[0], ordered, cleans[0] if cleans else None)
 
 
 def build(comp: Composition, plate: Tool, graph: LayerGraph, folder: Path, footage: Footage) -> str:
@@ -195,24 +204,29 @@ def _loader_values(graph: LayerGraph, folder: Path, name: str, footage: Footage)
 
 
 def _prepare(comp: Composition, chosen: Selection, base: Path, first: int, last: int) -> Tuple[Path, Path, Footage]:
-    """Plate and masks as files: a Loader's own EXR as they are, everything else by a Saver."""
+    """All inputs as files: a Loader's own EXR as they are, everything else by a Saver."""
     tools = [("plate", chosen.plate), *((f"mask-{name}", tool) for name, tool in chosen.masks)]
+    tools += [] if chosen.clean is None else [("clean", chosen.clean)]
     facts = [[name, _name(tool), str(_loader_clip(tool))] for name, tool in tools] + [[first, last]]
     folder = free_folder(base, lambda there: recall_plate(there, facts) is not None)
     known = recall_plate(folder, facts)
     if known is not None:
         _say("Going on with what was rendered for the run that was stopped.")
         return folder, folder / INPUTS_FOLDER / "job.json", known
-    found = [_files_of(comp, tool, folder / INPUTS_FOLDER, name, first, last) for name, tool in tools]
-    masks = tuple(MaskClip(name, footage) for (name, _), footage in zip(chosen.masks, found[1:]))
+    # A header's tag on the plate or the clean plate alone would part the two: either both are files, or both are saved.
+    files = {name: _own_files(tool, first, last) for name, tool in tools}
+    paired = files["plate"] is not None and ("clean" not in files or files["clean"] is not None)
+    found = {
+        name: (files[name] if paired or name not in ("plate", "clean") else None)
+        or _saved(comp, tool, folder / INPUTS_FOLDER, name, first, last)
+        for name, tool in tools
+    }
+    masks = tuple(MaskClip(name, found[f"mask-{name}"]) for name, _ in chosen.masks)
+    plate = found["plate"]
     # Values come back as they went, whatever the composition holds: the layers recompose in its own space.
-    job_file = write_job(folder, make_job(found[0], "auto", masks))
-    remember_plate(folder, facts, found[0])
-    return folder, job_file, found[0]
-
-
-def _files_of(comp: Composition, tool: Tool, folder: Path, name: str, first: int, last: int) -> Footage:
-    return _own_files(tool, first, last) or _saved(comp, tool, folder, name, first, last)
+    job_file = write_job(folder, make_job(plate, "auto", masks, found.get("clean")))
+    remember_plate(folder, facts, plate)
+    return folder, job_file, plate
 
 
 def _own_files(tool: Tool, first: int, last: int) -> Optional[Footage]:

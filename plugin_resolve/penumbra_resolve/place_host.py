@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from penumbra.layer_graph import BACKGROUND, LayerGraph
-from penumbra_resolve.api import Folder, MediaPool, MediaPoolItem
-from penumbra_resolve.sources import Footage, rate_of
+from penumbra_resolve.api import Folder, MediaPool, MediaPoolItem, TimelineItem
+from penumbra_resolve.sources import Footage, Framing, rate_of
 from penumbra_resolve.timeline_host import Host, HostError, OnTrack
 
 BIN = "Penumbra"
@@ -16,11 +16,11 @@ BIN = "Penumbra"
 
 @dataclass(frozen=True)
 class Placed:
-    """What was made: the bin's name and the tracks, lowest first."""
+    """What was made: the tracks, lowest first; whether the clip was switched off, and its framing given to all."""
 
-    bin: str
     tracks: Tuple[int, ...]
     clip_off: bool
+    framed: bool
 
 
 def import_layers(host: Host, graph: LayerGraph, folder: Path, shot: str) -> Tuple[str, Dict[str, MediaPoolItem]]:
@@ -42,10 +42,15 @@ def import_layers(host: Host, graph: LayerGraph, folder: Path, shot: str) -> Tup
 
 
 def place_layers(
-    host: Host, graph: LayerGraph, clips: Dict[str, MediaPoolItem], clip: OnTrack, plate: Footage
+    host: Host,
+    graph: LayerGraph,
+    clips: Dict[str, MediaPoolItem],
+    clip: OnTrack,
+    plate: Footage,
+    framing: Framing = (),
 ) -> Placed:
-    """Every layer on a new track, back to front above the clean plate, at the clip's own frames; the clip is switched
-    off, not removed.
+    """Every layer on a new track, back to front above the clean plate, at the clip's own frames and with the
+    ``framing`` given; the clip is switched off, not removed.
 
     Where the order changes along the clip, a track is a place in it. Raises :class:`HostError`, after taking the new
     tracks away again, where Resolve places less than all.
@@ -53,15 +58,17 @@ def place_layers(
     rows: List[Tuple[str, ...]] = [tuple(BACKGROUND for _ in graph.spans), *graph.slots]
     count = int(host.timeline.GetTrackCount("video"))
     tracks = tuple(range(count + 1, count + 1 + len(rows)))
+    made: List[TimelineItem] = []
     try:
         for track, occupants in zip(tracks, rows):
-            _fill_track(host, graph, clips, occupants, track, clip, plate)
+            made += _fill_track(host, graph, clips, occupants, track, clip, plate)
     except HostError:
         for track in reversed(tracks):
             if track <= int(host.timeline.GetTrackCount("video")):
                 host.timeline.DeleteTrack("video", track)
         raise
-    return Placed("", tracks, _switch_off(clip))
+    framed = [bool(item.SetProperty(name, value)) for item in made for name, value in framing]
+    return Placed(tracks, _switch_off(clip), all(framed))
 
 
 def _fill_track(
@@ -72,12 +79,13 @@ def _fill_track(
     track: int,
     clip: OnTrack,
     plate: Footage,
-) -> None:
+) -> List[TimelineItem]:
     if not host.timeline.AddTrack("video") or int(host.timeline.GetTrackCount("video")) != track:
         raise HostError("Resolve adds no video track.", "Unlock the timeline, and run the script again.")
     same = len(set(occupants)) == 1
     host.timeline.SetTrackName("video", track, f"Penumbra {occupants[0] if same else f'place {track}'}")
     spans = [(graph.first, graph.last, occupants[0])] if same else _spans(graph, occupants)
+    items: List[TimelineItem] = []
     for first, last, name in spans:
         entry = {
             "mediaPoolItem": clips[name],
@@ -94,6 +102,8 @@ def _fill_track(
                 f"Resolve does not place {name} on video track {track}.",
                 "The layers are in their bin: put them above the clip by hand, back to front.",
             )
+        items += made
+    return items
 
 
 def _spans(graph: LayerGraph, occupants: Tuple[str, ...]) -> List[Tuple[int, int, str]]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import struct
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List
+from typing import Callable, Dict, Iterator, List, Tuple
 
 from penumbra.errors import FootageError, JobError
 from penumbra_resolve.api import Project
 from penumbra_resolve.sources import ClipFacts, Footage
-from penumbra_resolve.timeline_host import Host, HostError, OnTrack
+from penumbra_resolve.timeline_host import Host, HostError, OnTrack, timeline_size
 
 POLL_SECONDS = 0.5
 _PRESET = "Penumbra: what was set before"
@@ -38,6 +39,7 @@ def render_clip(host: Host, clip: OnTrack, folder: Path, name: str, over: ClipFa
     Raises :class:`FootageError` where Resolve does not render all of it; half-made files are removed then.
     """
     first, end = max(clip.facts.start, over.start), min(clip.facts.end, over.end)
+    size = timeline_size(host)
     _clear(folder, name)
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
@@ -50,11 +52,13 @@ def render_clip(host: Host, clip: OnTrack, folder: Path, name: str, over: ClipFa
         "ExportVideo": True,
         "ExportAudio": False,
         "ExportAlpha": alpha,
+        # Left out, it is what the Deliver page was last used for.
+        **({"FormatWidth": size[0], "FormatHeight": size[1]} if all(size) else {}),
     }
     try:
         with _kept_settings(host.project), _alone(host, clip.track):
             _render(host, {**settings, **({"AlphaMode": 0} if alpha else {})}, name)
-        return _rendered(folder, name, first, end - first)
+        return _rendered(folder, name, first, end - first, size)
     except BaseException:
         _clear(folder, name)
         raise
@@ -142,7 +146,7 @@ def _wait(status: Callable[[], Dict[str, object]], name: str) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _rendered(folder: Path, name: str, at: int, count: int) -> Footage:
+def _rendered(folder: Path, name: str, at: int, count: int, size: Tuple[int, int]) -> Footage:
     """Looks at the files and not at what the call said: Resolve has been known to say yes and write less."""
     files = _files(folder, name)
     numbers = sorted(int(re.sub(r".*_0*(\d+)\.exr\Z", r"\1", path.name)) for path in files)
@@ -150,9 +154,28 @@ def _rendered(folder: Path, name: str, at: int, count: int) -> Footage:
         raise FootageError(
             f"Resolve rendered {len(files)} of {count} frames of {name} to {folder}.", "Check the disk, and try again."
         )
+    made = display_size(files[0])
+    if all(size) and made != size:
+        raise FootageError(
+            f"Resolve rendered {name} at {made[0]}x{made[1]}; the timeline has {size[0]}x{size[1]}.",
+            "Choose the timeline's resolution on the Deliver page, and try again.",
+        )
     digits = {len(path.stem) - len(name) - 1 for path in files}
     mark = f"%0{digits.pop()}d" if len(digits) == 1 else "%d"
     return Footage(str(folder / f"{name}_{mark}.exr"), numbers[0], at, count)
+
+
+def display_size(path: Path) -> Tuple[int, int]:
+    """Width and height of an EXR file's display window, read off its header; (0, 0) where there is none."""
+    with path.open("rb") as file:
+        head = file.read(65536)
+    # An attribute is its name, its type and the length of its value.
+    mark = b"displayWindow\0box2i\0" + struct.pack("<i", 16)
+    at = head.find(mark)
+    if at < 0 or len(head) < at + len(mark) + 16:
+        return 0, 0
+    left, top, right, bottom = struct.unpack_from("<4i", head, at + len(mark))
+    return right - left + 1, bottom - top + 1
 
 
 def _files(folder: Path, name: str) -> List[Path]:

@@ -10,7 +10,16 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from penumbra.errors import JobError, OutputError
 from penumbra.events import Event
-from penumbra.job import FrameRange, Job, MaskSettings, OutputSettings, PlateSettings, RefineSettings, load_job
+from penumbra.job import (
+    CleanPlateSettings,
+    FrameRange,
+    Job,
+    MaskSettings,
+    OutputSettings,
+    PlateSettings,
+    RefineSettings,
+    load_job,
+)
 from penumbra_resolve.engine import Outcome, run_engine, run_with_window
 from penumbra_resolve.sources import Footage
 
@@ -40,15 +49,20 @@ def shots_folder(project: str) -> Path:
     return base / (kept or "project")
 
 
-def make_job(plate: Footage, color: str, masks: Tuple[MaskClip, ...]) -> Dict[str, Any]:
-    """The job as JSON values; without masks it is no whole job yet, and the compact window asks for them."""
+def make_job(
+    plate: Footage, color: str, masks: Tuple[MaskClip, ...], clean: Optional[Footage] = None
+) -> Dict[str, Any]:
+    """The job as JSON values; without masks it is no whole job yet, and the compact window asks for them. ``color``: of
+    the plate and of the user's own clean plate.
+    """
     settings = PlateSettings(plate.path, FrameRange(plate.first, plate.last), color)
     parts = tuple(
         MaskSettings(mask.name, mask.footage.path, mask.channel, offset=mask.footage.offset_to(plate)) for mask in masks
     )
     stand_in = parts or (MaskSettings("object", "none"),)
     refine = RefineSettings.parse(os.environ.get(REFINE_VARIABLE, DEFAULT_REFINE))
-    job = Job(settings, stand_in, OutputSettings(".."), refine=refine).to_dict()
+    own = None if clean is None else CleanPlateSettings(clean.path, color, clean.offset_to(plate))
+    job = Job(settings, stand_in, OutputSettings(".."), clean_plate=own, refine=refine).to_dict()
     return job if parts else {**job, "masks": []}
 
 

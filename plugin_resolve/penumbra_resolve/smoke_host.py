@@ -5,9 +5,11 @@ It needs nothing but Resolve: frames are written here as small uncompressed EXR 
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, Callable, List, Tuple
 
@@ -46,6 +48,8 @@ class _Trial:
         self._clip: Any = None
         self._timeline: Any = None
         self._item: Any = None
+        self._comp: Any = None
+        self._loader: Any = None
 
     def checks(self) -> List[Check]:
         return [
@@ -61,8 +65,19 @@ class _Trial:
             ("GetEnd is not included", lambda: self._item.GetEnd() - self._item.GetStart() == 5),
             ("items have a unique id", lambda: bool(self._item.GetUniqueId())),
             ("a clip can be switched off", lambda: bool(self._item.SetClipEnabled(False))),
+            ("a clip's Resolution has the form 1920x1080", self._shows_size),
+            ("the timeline tells its resolution", lambda: self._side("Width") > 0 and self._side("Height") > 0),
+            ("a clip's framing is told, and taken", self._frames),
             ("render codecs of exr are told", lambda: bool(self._project.GetRenderCodecs("exr"))),
             ("a render preset can be kept and loaded", self._keeps_preset),
+            ("a render job writes the frames asked for as NAME_########.exr", self._renders),
+            ("and at the size asked for", lambda: self._rendered_size() == (self._side("Width"), self._side("Height"))),
+            ("a clip gets a composition", self._composes),
+            ("a Loader is added under Lock, and named", self._adds_loader),
+            ("it takes a file, and tells of its sequence", self._loads),
+            ("a tool has a place in the node graph", self._has_place),
+            ("an input takes an expression", self._takes_expression),
+            ("a Saver renders its input", self._saves),
         ]
 
     def _imports(self) -> bool:
@@ -95,6 +110,85 @@ class _Trial:
     def _refuses_overlap(self) -> bool:
         self._append()
         return len(self._timeline.GetItemListInTrack("video", 1)) == 1
+
+    def _shows_size(self) -> bool:
+        return bool(re.match(r"\d+x\d+\Z", str(self._clip.GetClipProperty("Resolution"))))
+
+    def _side(self, name: str) -> int:
+        return int(self._timeline.GetSetting(f"timelineResolution{name}"))
+
+    def _frames(self) -> bool:
+        told = self._item.GetProperty()
+        taken = self._item.SetProperty("ZoomX", 1.5) and self._item.GetProperty("ZoomX") == 1.5
+        return bool(told["ZoomX"] == 1.0 and taken and self._item.SetProperty("ZoomX", 1.0))
+
+    def _renders(self) -> bool:
+        self._item.SetClipEnabled(True)
+        first = int(self._item.GetStart())
+        codecs = [codec for codec in self._project.GetRenderCodecs("exr").values() if "RGB" in codec]
+        settings = {
+            "SelectAllFrames": False, "MarkIn": first, "MarkOut": first + 2, "TargetDir": str(self._folder),
+            "CustomName": "render_", "ExportVideo": True, "ExportAudio": False, "ExportAlpha": False,
+            "FormatWidth": self._side("Width"), "FormatHeight": self._side("Height"),
+        }  # fmt: skip
+        taken = (
+            self._project.SetCurrentRenderFormatAndCodec("exr", codecs[0]),
+            self._project.SetCurrentRenderMode(1),
+            self._project.SetRenderSettings(settings),
+        )
+        job = self._project.AddRenderJob()
+        if not all(taken) or not self._project.StartRendering([job]):
+            return False
+        while self._project.GetRenderJobStatus(job).get("JobStatus") not in ("Complete", "Failed", "Cancelled"):
+            time.sleep(0.5)
+        return [path.name for path in self._files("render")] == [f"render_{first + n:08d}.exr" for n in range(3)]
+
+    def _files(self, stem: str) -> List[Path]:
+        return sorted(self._folder.glob(f"{stem}*.exr"))
+
+    def _rendered_size(self) -> Tuple[int, int]:
+        head = self._files("render")[0].read_bytes()[:65536]
+        mark = b"displayWindow\0box2i\0" + struct.pack("<i", 16)
+        left, top, right, bottom = struct.unpack_from("<4i", head, head.index(mark) + len(mark))
+        return right - left + 1, bottom - top + 1
+
+    def _composes(self) -> bool:
+        self._comp = self._item.AddFusionComp()
+        return bool(self._comp)
+
+    def _add(self, kind: str, name: str) -> Any:
+        self._comp.Lock()
+        tool = self._comp.AddTool(kind, 3, 5)
+        self._comp.Unlock()
+        tool.SetAttrs({"TOOLS_Name": name, "TOOLB_NameSet": True})
+        return tool
+
+    def _adds_loader(self) -> bool:
+        self._loader = self._add("Loader", "Penumbra_smoke")
+        return self._comp.FindTool("Penumbra_smoke") is not None
+
+    def _loads(self) -> bool:
+        self._loader.SetInput("Clip", str(self._folder / f"layer.{FIRST}.exr"))
+        told = self._loader.GetAttrs()
+        keys = ("TOOLST_Clip_Name", "TOOLIT_Clip_StartFrame", "TOOLIT_Clip_Length", "TOOLNT_Clip_Start")
+        name, *numbers = (next(iter(told[key].values())) for key in keys)
+        return str(name).endswith(f"layer.{FIRST}.exr") and [int(n) for n in numbers] == [FIRST, COUNT, 0]
+
+    def _has_place(self) -> bool:
+        return len(self._comp.CurrentFrame.FlowView.GetPosTable(self._loader)) >= 2
+
+    def _takes_expression(self) -> bool:
+        merge = self._add("Merge", "Penumbra_smoke_merge")
+        merge.Blend.SetExpression("iif(time >= 3 and time <= 4, 1, 0)")
+        return "time" in str(merge.Blend.GetExpression())
+
+    def _saves(self) -> bool:
+        saver = self._add("Saver", "Penumbra_smoke_saver")
+        saver.ConnectInput("Input", self._loader)
+        saver.SetInput("Clip", str(self._folder / "saved.0000.exr"))
+        saver.SetInput("OutputFormat", "OpenEXRFormat")
+        self._comp.Render({"Start": 0, "End": 2, "Tool": saver, "Wait": True})
+        return [path.name for path in self._files("saved")] == [f"saved.{n:04d}.exr" for n in range(3)]
 
     def _keeps_preset(self) -> bool:
         name = "penumbra smoke"

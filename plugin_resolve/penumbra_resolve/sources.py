@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import Any, Mapping, Optional, Sequence, Tuple
 
 # What the engine reads by itself, to the pixels that are in the file; camera raw and the like Resolve must render.
 SEQUENCE_SUFFIXES = (".exr", ".dpx", ".png", ".tif", ".tiff", ".jpg", ".jpeg")
@@ -15,6 +15,18 @@ MOVIE_SUFFIXES = (".mov", ".mp4", ".mxf", ".mkv", ".m4v", ".webm", ".avi")
 # Resolve's own account of source frames is known to be one off at either end (HOSTS 2.4).
 _SOURCE_SLACK = 2
 _RATE_SLACK = 0.01
+_ASPECT_SLACK = 0.01
+# Where a clip's picture lies on the timeline, as the Inspector has it; at rest each is this.
+FRAMING = {
+    **dict.fromkeys(("ZoomX", "ZoomY"), 1.0),
+    **dict.fromkeys(
+        ("Pan", "Tilt", "RotationAngle", "AnchorPointX", "AnchorPointY", "Pitch", "Yaw", "Distortion"), 0.0
+    ),
+    **dict.fromkeys(("CropLeft", "CropRight", "CropTop", "CropBottom", "CropSoftness"), 0.0),
+    **dict.fromkeys(("FlipX", "FlipY", "CropRetain", "Scaling"), 0.0),
+}
+
+Framing = Tuple[Tuple[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,8 @@ class ClipFacts:
 
     ``path``: ``File Path`` of its media, empty where there is none. ``start``: its first frame on the timeline;
     ``duration`` and ``left_offset`` in frames; ``source_span`` frames of media between its ends; ``rate`` and
-    ``timeline_rate`` as Resolve spells them; ``effects``: Fusion compositions on it.
+    ``timeline_rate`` as Resolve spells them; ``effects``: Fusion compositions on it. ``size`` and ``timeline_size``:
+    width and height in pixels, (0, 0) where unknown; ``framing``: what of :data:`FRAMING` is not at rest.
     """
 
     name: str
@@ -35,6 +48,9 @@ class ClipFacts:
     rate: str
     timeline_rate: str
     effects: int = 0
+    size: Tuple[int, int] = (0, 0)
+    timeline_size: Tuple[int, int] = (0, 0)
+    framing: Framing = ()
 
     @property
     def end(self) -> int:
@@ -61,7 +77,11 @@ class Footage:
         return (plate.first - plate.at) - (self.first - self.at)
 
 
-def footage_of(clip: ClipFacts) -> Tuple[Optional[Footage], str]:
+Found = Tuple[Optional[Footage], str]
+"""A clip's own files, or None and why Resolve must render them."""
+
+
+def footage_of(clip: ClipFacts) -> Found:
     """The clip's own files, or None and the reason why Resolve must render them."""
     if not clip.path:
         return None, "it has no media file"
@@ -78,11 +98,73 @@ def footage_of(clip: ClipFacts) -> Tuple[Optional[Footage], str]:
     return Footage(pattern, first + clip.left_offset, clip.start, clip.duration), ""
 
 
-def mask_footage_of(mask: ClipFacts, plate: ClipFacts) -> Tuple[Optional[Footage], str]:
+def mask_footage_of(mask: ClipFacts, plate: ClipFacts) -> Found:
     """As :func:`footage_of`; a second copy of the plate is no mask as a file: its matte is of Resolve's making."""
     if mask.path and mask.path == plate.path:
         return None, "it is the plate's own file, with a matte that only Resolve knows"
+    if mask.framing != plate.framing:
+        return None, "it is framed otherwise than the clip"
     return footage_of(mask)
+
+
+def all_footage_of(
+    plate: ClipFacts, masks: Sequence[ClipFacts], clean: Optional[ClipFacts] = None
+) -> Tuple[Found, Tuple[Found, ...], Optional[Found]]:
+    """The files of the plate, of every mask and of a clean plate, or why Resolve must render them, so that all of them
+    are one picture: what Resolve renders is the timeline's, a file's may be another; and it is graded, a file is not.
+    """
+    own, mattes = footage_of(plate), tuple(mask_footage_of(mask, plate) for mask in masks)
+    ground = None if clean is None else _clean_footage_of(clean, plate)
+    if ground is not None and (own[0] is None) != (ground[0] is None):
+        own, ground = _rendered(own, _GRADED), _rendered(ground, _GRADED)
+    found = (own, *mattes, *(() if ground is None else (ground,)))
+    if all(footage is not None for footage, _ in found) or fills_timeline(plate):
+        return own, mattes, ground
+    mattes = tuple(_rendered(matte, _FRAMED) for matte in mattes)
+    return _rendered(own, _FRAMED), mattes, None if ground is None else _rendered(ground, _FRAMED)
+
+
+_GRADED = "so that plate and clean plate have one colour"
+_FRAMED = "so that it is framed as what must be rendered"
+
+
+def _clean_footage_of(clean: ClipFacts, plate: ClipFacts) -> Found:
+    if clean.framing != plate.framing:
+        return None, "it is framed otherwise than the clip"
+    return footage_of(clean)
+
+
+def _rendered(found: Found, why: str) -> Found:
+    return None, found[1] or why
+
+
+def fills_timeline(clip: ClipFacts) -> bool:
+    """Whether the clip's own picture is the timeline's, but for its size; taken for so where sizes are unknown."""
+    if clip.framing:
+        return False
+    (width, height), (whole_width, whole_height) = clip.size, clip.timeline_size
+    if not (width and height and whole_width and whole_height):
+        return True
+    return abs(width * whole_height / (height * whole_width) - 1) <= _ASPECT_SLACK
+
+
+def framing_of(properties: Mapping[str, Any]) -> Framing:
+    """What of an item's properties is not at rest, with the values Resolve gave them."""
+    told = ((name, properties.get(name), rest) for name, rest in FRAMING.items())
+    return tuple((name, value) for name, value, rest in told if _number(value, rest) != rest)
+
+
+def size_of(text: str) -> Tuple[int, int]:
+    """``1920x1080`` as two numbers; (0, 0) where there are none."""
+    found = re.match(r"\s*(\d+)\s*[xX]\s*(\d+)", str(text))
+    return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
+
+
+def _number(value: Any, rest: float) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return rest
 
 
 def parse_media_path(path: str) -> Optional[Tuple[str, int]]:
@@ -111,6 +193,11 @@ def object_name(track: str) -> Optional[str]:
         return None
     # A name nothing is left of is kept, for the job to refuse with a suggestion.
     return re.sub(r"[^A-Za-z0-9_]+", "_", found.group(1)).strip("_") or found.group(1)
+
+
+def is_clean_plate(name: str) -> bool:
+    """Whether a track, or a tool, so called holds the user's own clean plate: ``Clean plate``, ``clean_plate``."""
+    return bool(re.match(r"\s*clean[\s_-]*plate\d*\s*\Z", name, re.IGNORECASE))
 
 
 def shot_name(clip: str, first: int, last: int) -> str:

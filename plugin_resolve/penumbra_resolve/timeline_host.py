@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Mapping, Optional, Tuple
 
 from penumbra.errors import JobError, PenumbraError
 from penumbra_resolve.api import Project, Resolve, Timeline, TimelineItem
-from penumbra_resolve.sources import ClipFacts, object_name
+from penumbra_resolve.sources import ClipFacts, framing_of, is_clean_plate, object_name, size_of
 
 
 class HostError(PenumbraError):
@@ -60,39 +60,47 @@ def current_clip(host: Host) -> OnTrack:
     if item is None:
         raise JobError("There is no clip under the playhead.", "Put the playhead on the clip, on the Edit page.")
     wanted = item.GetUniqueId()
-    clips = list(_clips(host))
-    found = next((clip for clip in clips if clip.item.GetUniqueId() == wanted), None)
-    if found is None:
+    track = next((track for track, other in _items(host) if other.GetUniqueId() == wanted), None)
+    if track is None:
         raise HostError(f"{item.GetName()!r} lies on no video track.", "Put the playhead on the clip itself.")
-    return _below(host, clips, found) if _mask_of(host, found) else found
+    found = _on_track(host, track, item)
+    return _below(host, found) if _helps(host, track) else found
 
 
-def _below(host: Host, clips: List[OnTrack], mask: OnTrack) -> OnTrack:
-    """The one clip a mask lies over, where the playhead is on the mask."""
-    below = [clip for clip in clips if clip.track < mask.track and not _mask_of(host, clip) and _meet(clip, mask)]
+def _below(host: Host, mask: OnTrack) -> OnTrack:
+    """The one clip a mask, or a clean plate, lies over, where the playhead is on that."""
+    below = [
+        _on_track(host, track, item)
+        for track, item in _items(host)
+        if track < mask.track and not _helps(host, track) and _meet(item, mask)
+    ]
     if len(below) != 1:
         raise JobError(
-            f"The playhead is on the mask {mask.facts.name!r}, which lies over {len(below)} clips.",
-            "Switch the mask's track off while the script starts.",
+            f"The playhead is on {mask.facts.name!r}, a mask or a clean plate, which lies over {len(below)} clips.",
+            "Switch its track off while the script starts.",
         )
     return below[0]
 
 
-def _mask_of(host: Host, clip: OnTrack) -> Optional[str]:
-    return object_name(host.timeline.GetTrackName("video", clip.track) or "")
+def _mask_of(host: Host, track: int) -> Optional[str]:
+    return object_name(host.timeline.GetTrackName("video", track) or "")
 
 
-def _meet(one: OnTrack, other: OnTrack) -> bool:
-    return one.facts.start < other.facts.end and one.facts.end > other.facts.start
+def _helps(host: Host, track: int) -> bool:
+    return bool(_mask_of(host, track)) or is_clean_plate(host.timeline.GetTrackName("video", track) or "")
+
+
+def _meet(item: TimelineItem, clip: OnTrack) -> bool:
+    return item.GetStart() < clip.facts.end and item.GetEnd() > clip.facts.start
 
 
 def mask_clips(host: Host, plate: OnTrack) -> List[Tuple[str, OnTrack]]:
     """Object and clip for every track called ``Mask NAME`` with a clip over the plate's time, lowest track first."""
     found = []
-    for clip in _clips(host):
-        name = _mask_of(host, clip)
-        if name and _meet(clip, plate):
-            found.append((name, clip))
+    for track, item in _items(host):
+        name = _mask_of(host, track)
+        if name and _meet(item, plate):
+            found.append((name, _on_track(host, track, item)))
     names = [name for name, _ in found]
     for name in names:
         if names.count(name) > 1:
@@ -100,14 +108,44 @@ def mask_clips(host: Host, plate: OnTrack) -> List[Tuple[str, OnTrack]]:
     return found
 
 
-def _clips(host: Host) -> Iterator[OnTrack]:
-    rate = str(host.timeline.GetSetting("timelineFrameRate"))
+def clean_clip(host: Host, plate: OnTrack) -> Optional[OnTrack]:
+    """The clip on the track called ``Clean plate`` over the plate's time; None where there is none.
+
+    Raises :class:`JobError` where there are several, or it does not reach over all of the plate.
+    """
+    found = [
+        _on_track(host, track, item)
+        for track, item in _items(host)
+        if is_clean_plate(host.timeline.GetTrackName("video", track) or "") and _meet(item, plate)
+    ]
+    if not found:
+        return None
+    if len(found) > 1 or found[0].facts.start > plate.facts.start or found[0].facts.end < plate.facts.end:
+        raise JobError("The clean plate is not one clip over all of this one.", "Make it as long as the clip.")
+    return found[0]
+
+
+def timeline_size(host: Host) -> Tuple[int, int]:
+    """Width and height of the timeline's picture; (0, 0) where Resolve does not tell."""
+    names = ("timelineResolutionWidth", "timelineResolutionHeight")
+    # A timeline that has none of its own has the project's.
+    width, height = (host.timeline.GetSetting(name) or host.project.GetSetting(name) for name in names)
+    return size_of(f"{width}x{height}")
+
+
+def _items(host: Host) -> Iterator[Tuple[int, TimelineItem]]:
+    """Every clip with its track. Of a long timeline no more is asked than must be: each question takes milliseconds."""
     for track in range(1, int(host.timeline.GetTrackCount("video")) + 1):
         for item in host.timeline.GetItemListInTrack("video", track) or []:
-            yield OnTrack(item, track, _facts(item, rate))
+            yield track, item
 
 
-def _facts(item: TimelineItem, timeline_rate: str) -> ClipFacts:
+def _on_track(host: Host, track: int, item: TimelineItem) -> OnTrack:
+    rate = str(host.timeline.GetSetting("timelineFrameRate"))
+    return OnTrack(item, track, _facts(item, rate, timeline_size(host)))
+
+
+def _facts(item: TimelineItem, timeline_rate: str, whole: Tuple[int, int]) -> ClipFacts:
     media = item.GetMediaPoolItem()
     # Left offset is exact where Resolve's own source frames can be one off (HOSTS 2.4); the end is not included.
     return ClipFacts(
@@ -120,4 +158,12 @@ def _facts(item: TimelineItem, timeline_rate: str) -> ClipFacts:
         rate=str(media.GetClipProperty("FPS") if media is not None else timeline_rate),
         timeline_rate=timeline_rate,
         effects=int(item.GetFusionCompCount()),
+        size=size_of(media.GetClipProperty("Resolution") if media is not None else ""),
+        timeline_size=whole,
+        framing=framing_of(_properties(item)),
     )
+
+
+def _properties(item: TimelineItem) -> Mapping[str, Any]:
+    told = item.GetProperty()
+    return told if isinstance(told, dict) else {}

@@ -150,6 +150,8 @@ def test_schema_doctor_and_version():
     doctor = runner.invoke(cli.app, ["doctor"])
     assert doctor.exit_code == 0
     assert "OpenImageIO" in doctor.stdout
+    assert "Nuke plug-in" in doctor.stdout
+    assert "Resolve plug-in" in doctor.stdout
     assert runner.invoke(cli.app, ["--version"]).stdout.startswith("penumbra ")
 
 
@@ -172,8 +174,23 @@ def test_launch_stops_the_engine_cleanly(tmp_path):
 
 
 def test_the_hosts_python_does_not_leak_into_the_engine():
-    kept = child_environment({"PYTHONPATH": "/host", "PYTHONHOME": "/host", "QT_PLUGIN_PATH": "/host", "PATH": "/bin"})
+    host = dict.fromkeys(
+        ("PYTHONPATH", "PYTHONHOME", "PythonPlatLibDir", "__PYVENV_LAUNCHER__", "QT_PLUGIN_PATH", "QML2_IMPORT_PATH"),
+        "/host",
+    )
+    kept = child_environment({**host, "PATH": "/bin"})
     assert kept == {"PATH": "/bin", "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+
+
+def test_libraries_of_the_hosts_own_folder_do_not_leak_and_others_do(tmp_path, monkeypatch):
+    host = tmp_path / "opt" / "resolve" / "libs" / "Fusion"
+    host.mkdir(parents=True)
+    (host / "fuscript").touch()
+    monkeypatch.setattr(sys, "executable", str(host / "fuscript"))
+    drivers = str(tmp_path / "drivers" / "lib")
+    searched = [drivers, str(host.parent), str(host), str(host / "plugins"), ""]
+    kept = child_environment({"LD_LIBRARY_PATH": os.pathsep.join(searched), "PATH": str(host)})
+    assert (kept["LD_LIBRARY_PATH"], kept["PATH"]) == (drivers, str(host))
 
 
 def test_an_engine_that_is_not_there_is_named(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,26 @@ def test_the_timeline_points_to_files_that_are_there(tmp_path):
                 # The number of the frame that a time of the cut names.
                 time = clip.available_range().start_time + otio.opentime.RationalTime(image, 24000 / 1001)
                 assert sequence.frame_for_time(time) == FIRST + image
+
+
+@pytest.mark.parametrize(
+    ("fps", "timecode", "first"),
+    [
+        ("30000/1001", "01:00:00;00", 107892),
+        ("60000/1001", "00:10:00;00", 35964),
+        ("30000/1001", "01:00:00:00", 108000),
+        # Of 23.976 nothing is dropped, whatever the plate's header says.
+        ("24000/1001", "01:00:00;00", 86400),
+        ("25", "10:00:00:01", 900001),
+    ],
+)
+def test_times_of_the_timeline_count_as_timecode_does(tmp_path, fps, timecode, first):
+    folder = write_layers(tmp_path / "layers")
+    write_composites(folder, replace(GRAPH, fps=fps, timecode=timecode))
+    timeline = otio.adapters.read_from_file(str(folder / "layers.otio"))
+    start = timeline.global_start_time
+    assert (round(start.value), start.rate) == (first, pytest.approx(float(Fraction(fps))))
+    assert all(clip.source_range.start_time == start for track in timeline.tracks for clip in track)
 
 
 def test_without_timecode_times_are_frame_numbers(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from penumbra.install import InstallError, UnknownHostError, find_plugin, install, uninstall
+from penumbra.install import InstallError, UnknownHostError, find_plugin, install, plugin_state, uninstall
 
 
 def tree(folder):
@@ -63,6 +64,25 @@ def test_installing_again_brings_it_up_to_date(plugin):
     install(plugin)
     assert uninstall(plugin)
     assert "import mine" in plugin.hook.read_text()
+
+
+def test_the_doctor_tells_whether_a_plug_in_is_there_and_this_engines_own(plugin, monkeypatch):
+    home = plugin.folder.parent
+    assert plugin_state("nuke", home) == "not installed: penumbra install nuke"
+    install(plugin)
+    assert plugin_state("nuke", home) == f"in {plugin.folder}"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/another/python")
+        assert plugin_state("nuke", home).startswith("leads to another engine")
+    record = plugin.folder / "installed.json"
+    kept = record.read_text()
+    body = json.loads(kept)
+    body["files"]["menu.py"] = "of an earlier version"
+    record.write_text(json.dumps(body))
+    assert plugin_state("nuke", home) == "of another version of Penumbra: penumbra install nuke again"
+    record.write_text(kept)
+    (plugin.folder / "menu.py").unlink()
+    assert plugin_state("nuke", home) == f"{plugin.folder / 'menu.py'} is gone: penumbra install nuke again"
 
 
 def test_what_somebody_changed_or_added_survives_removal(plugin):

@@ -114,6 +114,47 @@ def undisturbed(tmp_path_factory):
     return digests(folder / "out")
 
 
+def stop_in(stage):
+    """Stops a run at the first progress of a stage."""
+
+    def hear(event):
+        if event.event == "progress" and event.stage == stage:
+            reporter.request_stop()
+
+    reporter = Reporter(hear)
+    return reporter
+
+
+def test_a_stopped_run_goes_on_after_its_folder_was_moved(tmp_path, undisturbed):
+    (tmp_path / "here").mkdir()
+    write_clip(tmp_path / "here")
+    reporter = stop_in("lift")
+    with pytest.raises(errors.Stopped):
+        run(tiny_job(tmp_path / "here", steps=3), quiet, report=reporter)
+    (tmp_path / "another root").mkdir()
+    there = tmp_path / "another root" / "there"
+    (tmp_path / "here").rename(there)
+    kept = {path: path.stat().st_mtime_ns for path in (there / "out" / "box").glob("*.exr")}
+    assert kept
+    # Spelled as job files spell it.
+    job = tiny_job(there, steps=3)
+    job = replace(job, plate=replace(job.plate, path=str(there / "out" / ".." / Path(job.plate.path).name)))
+    run(job, quiet, resume=True)
+    assert digests(there / "out") == undisturbed
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_other_footage_at_the_same_place_is_another_job(tmp_path):
+    write_clip(tmp_path)
+    reporter = stop_in("lift")
+    with pytest.raises(errors.Stopped):
+        run(tiny_job(tmp_path), quiet, report=reporter)
+    plate = next(tmp_path.glob(f"*.{FIRST}.*"))
+    plate.touch()
+    with pytest.raises(errors.OutputOfAnotherJobError, match="footage differ"):
+        run(tiny_job(tmp_path), quiet, resume=True)
+
+
 def test_a_lost_layer_is_made_again_by_resume(tmp_path):
     write_clip(tmp_path)
     job = tiny_job(tmp_path)

@@ -294,6 +294,15 @@ def test_a_clean_plate_comes_in_the_plates_space(tmp_path: Path) -> None:
     np.testing.assert_allclose(pixels[0, 0], [0.6131, 0.0702, 0.0206], atol=2e-4)
 
 
+def test_a_clean_plate_numbered_in_its_own_way_is_put_where_it_is_said_to_be(tmp_path: Path) -> None:
+    path = write_sequence(tmp_path, [1, 2, 3, 4, 5])
+    with open_clean_plate(CleanPlateSettings(path, offset=999), plate(1001, 1003)) as reader:
+        assert reader.warnings == open_clean_plate(CleanPlateSettings(path, offset=0), plate(1, 3)).warnings
+        reader.read(1003)
+    with pytest.raises(MissingFramesError, match="lacks frames 1001-1002"):
+        open_clean_plate(CleanPlateSettings(path, offset=1002), plate(1001, 1003))
+
+
 def test_a_clean_plate_that_lacks_frames_is_one_sentence(tmp_path: Path) -> None:
     path = write_sequence(tmp_path, [1, 2, 4])
     with pytest.raises(MissingFramesError, match=r"clean plate .* lacks frames 3 of the plate"):

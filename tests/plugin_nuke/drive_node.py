@@ -90,7 +90,7 @@ def main():
     node = {"window": window, "farm": farm, "smoke": smoke}[way](shot)
     said = {
         "python": list(sys.version_info[:2]),
-        "status": None if node is None else node._knobs["status"]._text,
+        "status": None if node is None else node._knobs["status"]._text.partition("\n")[0],
         "messages": nuke.SCRIPT.messages,
         "printed": nuke.SCRIPT.printed,
         "nodes": [child._name() for child in nuke.SCRIPT.root._children],

@@ -88,7 +88,8 @@ def wait_for(node):
 
 
 def status(node):
-    return node["status"].value()
+    """The first line of the node's state; what a run warned of stands below."""
+    return node["status"].value().partition("\n")[0]
 
 
 def shown(node, frame, show=None, **knobs):

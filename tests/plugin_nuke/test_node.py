@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import threading
@@ -16,7 +17,17 @@ from fakes.nuke import _script
 from penumbra.errors import FootageError, JobError, OutputOfAnotherJobError, Stopped
 from penumbra.job import load_job
 from penumbra_nuke import inputs_host, knobs_host, node_host
-from plugin_nuke.shots import FIRST, FRAMES, penumbra_node, picture, read_node, shown, status, write_shot
+from plugin_nuke.shots import (
+    FIRST,
+    FRAMES,
+    penumbra_node,
+    picture,
+    read_node,
+    shown,
+    status,
+    write_image,
+    write_shot,
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +55,10 @@ def gathered(node):
 
 
 def inputs_of(node):
-    return [child._name() for child in node._inputs_inside()]
+    """Their names; the last, which need not be plugged in, is the clean plate's."""
+    names = [child._name() for child in node._inputs_inside()]
+    assert names[-1] == "clean_plate"
+    return names[:-1]
 
 
 def test_a_new_node_passes_the_plate_on(comp):
@@ -99,7 +113,7 @@ def test_names_that_cannot_be_leave_the_inputs_alone(comp):
 
 def test_bare_reads_are_passed_by_path_and_nothing_is_rendered(comp):
     node = penumbra_node(comp)
-    plate, masks, frames = gathered(node)
+    plate, masks, frames, _ = gathered(node)
     assert plate.path == f"{comp.as_posix()}/plate.%04d.exr"
     assert [Path(mask.path).name for mask in masks] == ["car.%04d.png", "person.%04d.png"]
     assert str(frames) == f"{FIRST}-{FIRST + FRAMES - 1}"
@@ -114,7 +128,7 @@ def test_anything_else_is_rendered_at_full_resolution_in_the_working_space(comp)
     fakes.nuke.root()["proxy"].setValue(True)
     fakes.nuke.root()["colorManagement"].setValue("OCIO")
     fakes.nuke.root()["workingSpaceLUT"].setValue("ACES - ACEScg")
-    plate, _, _ = gathered(node)
+    plate = gathered(node).plate
     assert plate.color == "ACEScg"
     for index in range(FRAMES):
         pixels, spec = read_exr(plate.path % (FIRST + index))
@@ -141,7 +155,7 @@ def test_masks_are_channels_of_one_input(comp):
     fakes.nuke.change(node, "objects", "car=roto.car person=roto.person")
     fakes.nuke.change(node, "masks", "channels of one input")
     node.setInput(1, read_node(comp / "roto.%04d.exr"))
-    _, masks, _ = gathered(node)
+    masks = gathered(node).masks
     for index, mask in enumerate(masks):
         assert mask.channel == "alpha"
         pixels, spec = read_exr(mask.path % (FIRST + 2))
@@ -285,6 +299,31 @@ def test_several_nodes_have_names_and_folders_of_their_own(comp):
     assert second["output"].value().endswith("/Penumbra2")
 
 
+def test_a_copied_node_gets_a_folder_of_its_own_when_it_is_run(comp):
+    first = penumbra_node(comp)
+    text = fakes.nuke._script.write(fakes.nuke.SCRIPT.root)
+    (comp / "copied.nk").write_text(text.partition("Root {")[2].partition("\n}\n")[2], encoding="utf-8")
+    fakes.nuke.scriptReadFile((comp / "copied.nk").as_posix())
+    copy = fakes.nuke.find("Penumbra2")
+    assert copy._knobs["output"]._text.endswith("/Penumbra1")
+    fakes.nuke.press(copy, "export")
+    assert (comp / "penumbra/Penumbra2/from-nuke/job.json").is_file()
+    assert not (comp / "penumbra/Penumbra1").exists()
+    # One that was only renamed keeps its layers where they are.
+    fakes.nuke.press(first, "export")
+    first.setName("Shot")
+    fakes.nuke.press(first, "export")
+    assert not (comp / "penumbra/Shot").exists()
+
+
+def test_a_studio_says_where_layers_go(comp, monkeypatch):
+    monkeypatch.setenv("PENUMBRA_NUKE_FOLDER", "[file dirname [value root.name]]/../layers/")
+    node = penumbra_node(comp)
+    assert node["output"].value() == "[file dirname [value root.name]]/../layers/Penumbra1"
+    fakes.nuke.press(node, "export")
+    assert (comp.parent / "layers/Penumbra1/from-nuke/job.json").is_file()
+
+
 def test_ten_nodes_are_enough_for_two_rendered_masks(shot, comp):
     fakes.nuke.reset(limit=10)
     node = penumbra_node(comp)
@@ -293,6 +332,15 @@ def test_ten_nodes_are_enough_for_two_rendered_masks(shot, comp):
         node._input(index)._connect(0, read_node_untouched(comp / ("plate", "car", "person")[index]))
     fakes.nuke.press(node, "export")
     assert len(fakes.nuke.SCRIPT.executed) == 3, fakes.nuke.SCRIPT.messages
+
+
+def test_ten_nodes_are_enough_for_reads_and_a_clean_plate(comp):
+    fakes.nuke.reset(limit=10)
+    node = penumbra_node(comp)
+    for index, stem in enumerate(("plate", "car", "person", "plate")):
+        node._connect(index, read_node_untouched(comp / stem))
+    fakes.nuke.press(node, "export")
+    assert load_job(comp / "penumbra/Penumbra1/from-nuke/job.json").clean_plate is not None, fakes.nuke.SCRIPT.messages
 
 
 def read_node_untouched(stem):
@@ -348,3 +396,141 @@ def test_inputs_are_rendered_in_the_precision_of_the_layers(comp):
     node["precision"].setValue("float")
     node.setInput(0, fakes.nuke.nodes.Grade(inputs=[node._input(0)]))
     assert read_exr(gathered(node)[0].path % FIRST)[1].format == oiio.FLOAT
+
+
+def test_a_mask_whose_read_ends_early_is_rendered_as_nuke_shows_it(comp):
+    """Nuke holds the last frame; the engine, given the files, would take the mask for empty from there on."""
+    node = penumbra_node(comp)
+    node.setInput(1, read_node(comp / "car.%04d.png", last=FIRST + 2))
+    masks = gathered(node).masks
+    assert Path(masks[0].path).parent.name == "mask-car"
+    assert masks[1].path.endswith("person.%04d.png")
+    # It is grey, without an alpha: its luminance is the matte, as of a file.
+    assert masks[0].channel == "auto"
+    for index in (0, 2, 4):
+        held, spec = read_exr(masks[0].path % (FIRST + index))
+        assert spec.channelnames == ("R", "G", "B")
+        np.testing.assert_array_equal(held[..., 0], picture(min(index, 2))[1][0])
+
+
+def test_a_rendered_mask_has_its_alpha_and_where_that_says_nothing_its_luminance(comp):
+    node = penumbra_node(comp)
+    node.setInput(1, fakes.nuke.nodes.Dot(inputs=[fakes.nuke.nodes.Grade(inputs=[node._input(1)])]))
+    roto = fakes.nuke.nodes.Expression(channel3="alpha", expr3="x/64", inputs=[read_node(comp / "plate.%04d.exr")])
+    node.setInput(2, roto)
+    car, person = gathered(node).masks
+    assert (car.channel, read_exr(car.path % FIRST)[1].channelnames) == ("auto", ("R", "G", "B"))
+    assert (person.channel, read_exr(person.path % FIRST)[1].channelnames) == ("auto", ("R", "G", "B", "A"))
+
+
+def test_overscan_and_pixel_aspect_go_along_when_the_plate_is_rendered(comp):
+    folder = comp / "wide"
+    folder.mkdir()
+    for index in range(FRAMES):
+        write_overscan(folder / f"plate.{FIRST + index}.exr", picture(index)[0])
+    node = penumbra_node(comp)
+    node.setInput(0, fakes.nuke.nodes.Grade(multiply=2, inputs=[read_node(folder / "plate.%04d.exr")]))
+    pixels, spec = read_exr(gathered(node).plate.path % FIRST)
+    assert (spec.x, spec.y, spec.width, spec.height) == (-4, -3, 64, 48)
+    assert (spec.full_x, spec.full_y, spec.full_width, spec.full_height) == (0, 0, 56, 42)
+    assert spec.get_float_attribute("PixelAspectRatio") == 2
+    np.testing.assert_allclose(pixels, 2 * picture(0)[0].astype(np.float16), rtol=2**-10)
+
+
+def test_an_own_clean_plate_is_passed_by_path_or_rendered(comp):
+    write_image(comp / "clean.exr", picture(0)[0])
+    node = penumbra_node(comp)
+    assert gathered(node).clean is None
+    fakes.nuke.root()["colorManagement"].setValue("OCIO")
+    fakes.nuke.root()["workingSpaceLUT"].setValue("ACES - ACEScg")
+    still = read_node(comp / "clean.exr", 1, 1, colorspace="ACES - ACEScg")
+    node._input(0)._knobs["colorspace"]._text = "ACES - ACEScg"
+    node.setInput(3, still)
+    plate, _, _, clean = gathered(node)
+    assert (plate.path.endswith("plate.%04d.exr"), plate.color) == (True, "ACEScg")
+    assert (Path(clean.path).name, clean.color) == ("clean.exr", "ACEScg")
+    assert fakes.nuke.SCRIPT.executed == []
+    node.setInput(3, fakes.nuke.nodes.Grade(multiply=2, inputs=[still]))
+    plate, _, _, clean = gathered(node)
+    assert (plate.color, clean.color) == ("ACEScg", "ACEScg")
+    pixels, spec = read_exr(clean.path % (FIRST + 4))
+    assert spec.channelnames == ("R", "G", "B")
+    np.testing.assert_allclose(pixels, 2 * picture(0)[0].astype(np.float16), rtol=2**-10)
+
+
+def test_the_clean_plate_keeps_its_input_whatever_the_objects_are(comp):
+    node = penumbra_node(comp)
+    clean = fakes.nuke.nodes.Grade()
+    node.setInput(3, clean)
+    fakes.nuke.change(node, "objects", "car person dog")
+    assert (node._input(3), node._input(4)) == (None, clean)
+    fakes.nuke.change(node, "objects", "dog")
+    assert (inputs_of(node), node._input(2)) == (["plate", "dog"], clean)
+    with pytest.raises(JobError, match="cannot be called 'clean_plate'"):
+        node_host.parse_objects("clean_plate", False)
+
+
+def test_all_that_the_panel_says_stands_in_the_job(comp):
+    homographies = comp / "camera.json"
+    homographies.write_text("{}")
+    node = penumbra_node(comp)
+    node["compression"].setValue("piz")
+    node["splits"].setValue(True)
+    node["camera"].setValue("file")
+    fakes.nuke.press(node, "export")
+    assert "no file of homographies" in fakes.nuke.SCRIPT.messages[-1]
+    node["homographies"].setValue("[file dirname [value root.name]]/camera.json")
+    node.setInput(3, read_node(comp / "plate.%04d.exr"))
+    fakes.nuke.press(node, "export")
+    job = load_job(comp / "penumbra/Penumbra1/from-nuke/job.json")
+    assert (job.output.compression, job.output.splits, job.camera.mode) == ("piz", True, "file")
+    assert Path(job.camera.path).resolve() == homographies
+    assert Path(job.clean_plate.path).resolve() == comp / "plate.%04d.exr"
+    # A shell reads it as it is meant, blanks, quotes and all.
+    words = shlex.split(fakes.nuke.SCRIPT.messages[-1].splitlines()[-1])
+    assert words == ["penumbra", "decompose", "--job", str(comp / "penumbra/Penumbra1/from-nuke/job.json")]
+
+
+def test_knobs_that_do_not_count_cannot_be_turned(comp):
+    node = penumbra_node(comp)
+
+    def turnable():
+        return {name for name in ("first", "last", "amount", "object", "gain", "homographies") if node[name].enabled()}
+
+    assert turnable() == set()
+    for knob, value in (("frames", "as below"), ("refine", "steps"), ("show", "one layer"), ("camera", "file")):
+        fakes.nuke.change(node, knob, value)
+    assert turnable() == {"first", "last", "amount", "object", "homographies"}
+    fakes.nuke.change(node, "show", "difference to the plate")
+    assert turnable() == {"first", "last", "amount", "gain", "homographies"}
+
+
+def test_a_script_saved_while_its_node_was_working_does_not_say_so_for_ever(comp):
+    node = penumbra_node(comp)
+    node["status"].setValue("working")
+    fakes.nuke.scriptSaveAs((comp / "comp.nk").as_posix())
+    fakes.nuke.scriptOpen((comp / "comp.nk").as_posix())
+    again = fakes.nuke.find("Penumbra1")
+    fakes.nuke.open_panel(again)
+    assert status(again).startswith("Was working when the script was saved")
+
+
+@pytest.mark.parametrize("name", ["take #3", "100%d", "[wip]", "a$b"])
+def test_a_folder_nuke_would_read_something_into_is_refused(comp, name):
+    node = penumbra_node(comp)
+    node["output"]._text = f"{comp.as_posix()}/{name}".replace("[", "\\[")
+    node["output"]._evaluated = lambda: f"{comp.as_posix()}/{name}"
+    with pytest.raises(JobError, match="Nuke would evaluate the"):
+        knobs_host.read_settings(node)
+
+
+def write_overscan(path, pixels):
+    """The pixels, of which four columns on either side and three rows above and below lie beyond the format."""
+    height, width = pixels.shape[:2]
+    spec = oiio.ImageSpec(width, height, 3, oiio.HALF)
+    spec.x, spec.y = -4, -3
+    spec.full_x, spec.full_y, spec.full_width, spec.full_height = 0, 0, width - 8, height - 6
+    spec.attribute("PixelAspectRatio", 2.0)
+    image = oiio.ImageBuf(spec)
+    image.set_pixels(oiio.ROI(-4, width - 4, -3, height - 3, 0, 1, 0, 3), np.ascontiguousarray(pixels, np.float32))
+    assert image.write(str(path)), image.geterror()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,22 +13,9 @@ import pytest
 from penumbra.install import find_plugin, install
 from penumbra.layer_graph import load_layer_graph
 from plugin_nuke.shots import write_shot
+from surroundings import STRANGE, hostile_surroundings, oldest_python, strange_engine
 
 DRIVER = Path(__file__).with_name("drive_node.py")
-STRANGE = 'it\'s "här" & 影'
-
-
-def oldest_python():
-    """A Python 3.9, as Nuke 14 brings it: $PENUMBRA_PYTHON39, the PATH, or one of pyenv's."""
-    named = [os.environ.get("PENUMBRA_PYTHON39"), shutil.which("python3.9")]
-    for python in [*filter(None, named), *sorted(Path.home().glob(".pyenv/versions/3.9.*/bin/python"))]:
-        # A name on the PATH may be a stand-in that only says it is not there.
-        answer = subprocess.run(
-            [python, "-c", "import sys; print(sys.version_info[:2])"], capture_output=True, text=True, check=False
-        )
-        if answer.stdout.strip() == "(3, 9)":
-            return str(python)
-    pytest.skip("there is no Python 3.9 here: name one in PENUMBRA_PYTHON39")
 
 
 def drive(python, plugin, shot, way, hostile=None, options=("-I", "-S", "-X", "utf8")):
@@ -56,26 +42,10 @@ def installed(tmp_path):
     return plugin
 
 
-def hostile_surroundings(folder):
-    """What a studio's wrapper may have exported for Nuke's own Python."""
-    poison = folder / "poison"
-    poison.mkdir()
-    for name in ("numpy", "penumbra", "sitecustomize", "usercustomize", "typer"):
-        (poison / f"{name}.py").write_text(f"raise SystemExit('{name} of another Python was imported')\n")
-    library = Path(oldest_python()).resolve().parents[1] / "lib"
-    return {
-        "PYTHONPATH": str(poison),
-        "PYTHONHOME": str(folder / "nowhere"),
-        "PYTHONSTARTUP": str(poison / "numpy.py"),
-        "QT_PLUGIN_PATH": str(folder / "nowhere"),
-        "QT_QPA_PLATFORM_PLUGIN_PATH": str(folder / "nowhere"),
-        "LD_LIBRARY_PATH": str(library),
-    }
-
-
 def test_under_the_oldest_python_in_hostile_surroundings_nothing_changes(installed, tmp_path):
     shot = tmp_path / STRANGE / "shot"
     write_shot(shot)
+    strange_engine(installed, tmp_path / STRANGE)
     said = drive(oldest_python(), installed, shot, "window", hostile_surroundings(tmp_path))
     assert said["python"] == [3, 9]
     assert said["status"] == "1001-1005: car, person", said

@@ -13,7 +13,7 @@ import fakes.nuke
 from fakes.nuke import _graph
 
 PLUGIN = Path(__file__).parents[2] / "plugin_nuke" / "penumbra_nuke"
-OURS = {"reset", "pump", "press", "change", "find"}
+OURS = {"reset", "pump", "press", "change", "find", "open_panel"}
 
 
 def stub_names():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import OpenImageIO as oiio
 
-from fakes.resolve import Composition, Resolve, _pixels
+from fakes.resolve import Composition, Resolve, Timeline, _pixels
+from penumbra_resolve.shots import ask_to_stop
 
 SIZE = (48, 64)
 MEDIA_FIRST, MEDIA_COUNT = 1001, 60
@@ -57,16 +59,16 @@ def media(folder: Path, name, first, count, rate="23.976"):
     return MediaPoolItem(shown, str(folder / shown), count, rate)
 
 
-def edit(folder: Path, count=COUNT, handle=HANDLE, media_count=MEDIA_COUNT, **given):
+def edit(folder: Path, count=COUNT, handle=HANDLE, media_count=MEDIA_COUNT, rate="23.976", **given):
     """A timeline with the clip in its middle, its masks on named tracks, another clip before it; and the clip."""
     resolve = Resolve(**given)
-    timeline = resolve._project._timeline
-    start = timeline._start + 100
-    other = media(folder, "plate", MEDIA_FIRST, media_count)
+    timeline = resolve._project._timeline = Timeline("01:00:00;00", rate)
+    start, plain = timeline._start + 100, rate.split()[0]
+    other = media(folder, "plate", MEDIA_FIRST, media_count, plain)
     timeline._put(other, 1, timeline._start, 50)
-    clip = timeline._put(media(folder, "plate", MEDIA_FIRST, media_count), 1, start, count, handle)
+    clip = timeline._put(media(folder, "plate", MEDIA_FIRST, media_count, plain), 1, start, count, handle)
     for track, name in ((2, "car"), (3, "person")):
-        timeline._put(media(folder, name, 1, media_count), track, start, count, handle)
+        timeline._put(media(folder, name, 1, media_count, plain), track, start, count, handle)
         timeline.SetTrackName("video", track, f"Mask {name}")
     timeline._playhead = start + count // 2
     return resolve, clip
@@ -94,3 +96,10 @@ def composition(first=0, count=6):
     person._node.image = lambda time: rgba(time - first, 1)
     comp._selected = [person, car, plate]
     return comp
+
+
+def stop_in_refinement(base):
+    """Stops the run below a folder of shots, from another thread, once it refines."""
+    while not list(base.glob("*/*/.penumbra/refine*")):
+        time.sleep(0.1)
+    assert ask_to_stop(base)

@@ -17,7 +17,8 @@ import pytest
 from fakes.resolve import HostObject, MediaPoolItem, _lua, _pixels
 from penumbra_resolve import edit_host, render_host, timeline_host
 from penumbra_resolve.engine import run_engine
-from penumbra_resolve.shots import INPUTS_FOLDER, ask_to_stop
+from penumbra_resolve.shots import INPUTS_FOLDER
+from penumbra_resolve.sources import footage_of
 from plugin_resolve.clips import (
     COUNT,
     HANDLE,
@@ -28,6 +29,7 @@ from plugin_resolve.clips import (
     media,
     picture,
     rgba,
+    stop_in_refinement,
     write_media,
 )
 
@@ -198,10 +200,10 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(small_media, tmp_path, mo
     assert "cannot be written" in capsys.readouterr().out
 
 
-def placed(decomposed, monkeypatch, small_media, spoil):
+def placed(decomposed, monkeypatch, small_media, spoil, **given):
     """A run over finished layers, with something wrong with Resolve."""
     _small_environment(monkeypatch, decomposed[2].parents[1])
-    resolve, clip = small_edit(small_media)
+    resolve, clip = small_edit(small_media, **given)
     spoil(resolve)
     return resolve, clip, edit_host.main(resolve)
 
@@ -305,6 +307,163 @@ def test_a_copy_of_the_clip_is_rendered_for_its_matte(small_media, tmp_path):
     assert number + matte["offset"] == plate.first + 1
 
 
+def test_layers_lie_where_the_clip_s_own_picture_lies(decomposed, monkeypatch, small_media, capsys):
+    """Mirrored and zoomed in the Inspector: layers of its file are to be, too."""
+
+    def frame(resolve):
+        for track in resolve._project._timeline._tracks:
+            track.items[-1]._inspector.update(FlipX=True, ZoomX=1.5, Opacity=50.0)
+
+    resolve, clip, code = placed(decomposed, monkeypatch, small_media, frame)
+    assert code == 0
+    tracks = resolve._project._timeline._tracks[3:]
+    for track in tracks:
+        assert track.items[0]._inspector == {**clip._inspector, "Opacity": 100.0}
+    plate = clip._pixels(clip._start)[..., :3]
+    seen = np.zeros(3)
+    for track in tracks:
+        above = track.items[0]._pixels(clip._start)
+        seen = above[..., :3] + (1 - above[..., 3:]) * seen if track is not tracks[0] else above[..., :3]
+    assert (np.abs(seen - plate) <= 2**-10 * plate + 2**-12).all()
+    assert "framing" not in capsys.readouterr().out
+
+
+def test_a_drop_frame_timeline_counts_its_frames_as_resolve_does(decomposed, monkeypatch, small_media):
+    """01:00:00;00 at 29.97 drop-frame is the 107,892nd frame."""
+    resolve, clip, code = placed(decomposed, monkeypatch, small_media, lambda resolve: None, rate="29.97 DF")
+    assert code == 0
+    assert clip._start == 107892 + 100
+    tracks = resolve._project._timeline._tracks[3:]
+    assert [[(i._start, i._duration) for i in track.items] for track in tracks] == [[(clip._start, SMALL)]] * 3
+    assert {track.items[0]._media._properties["FPS"] for track in tracks} == {"29.97"}
+
+
+def test_framing_a_version_does_not_take_is_said(decomposed, monkeypatch, small_media, capsys):
+    def frame(resolve):
+        for track in resolve._project._timeline._tracks:
+            track.items[-1]._inspector["ZoomX"] = 2.0
+        monkeypatch.setattr("fakes.resolve.TimelineItem.SetProperty", lambda item, key, value: False)
+
+    _, _, code = placed(decomposed, monkeypatch, small_media, frame)
+    assert code == 0
+    assert "paste its attributes" in capsys.readouterr().out
+
+
+def prepared(resolve, folder):
+    host = timeline_host.connect(resolve)
+    found = timeline_host.current_clip(host)
+    _, job_file, plate = edit_host._prepare(host, found, timeline_host.mask_clips(host, found), folder)
+    return json.loads(job_file.read_text(encoding="utf-8")), plate
+
+
+def with_a_magic_mask(small_media):
+    """The plate's own file on the mask's track, with a matte of Resolve's making."""
+    resolve, clip = small_edit(small_media)
+    copy = media(small_media, "plate", MEDIA_FIRST, 10)
+    copy._frame = lambda index: rgba(index, 0)
+    resolve._project._timeline._tracks[1].items[0]._media = copy
+    return resolve, clip
+
+
+def test_plate_and_masks_are_one_picture_where_one_of_them_must_be_rendered(small_media, tmp_path):
+    resolve, _ = with_a_magic_mask(small_media)
+    for track in resolve._project._timeline._tracks:
+        track.items[-1]._inspector["FlipX"] = True
+    job, plate = prepared(resolve, tmp_path / "shot")
+    assert [mask["channel"] for mask in job["masks"]] == ["alpha", "alpha"]
+    np.testing.assert_array_equal(
+        _pixels.read(job["plate"]["path"] % plate.first)[..., :3], rgba(SMALL_HANDLE)[:, ::-1, :3]
+    )
+    matte = _pixels.read(job["masks"][0]["path"] % plate.first)
+    np.testing.assert_array_equal(matte[..., 3], picture(SMALL_HANDLE)[1][0][:, ::-1])
+
+
+def with_a_clean_plate(small_media, count=None, **given):
+    """A clean plate on a track of its own, numbered from 501, with handles of its own."""
+    resolve, clip = small_edit(small_media, **given)
+    for index in range(10):
+        _pixels.write(small_media / f"ground.{501 + index}.exr", ground(), ("R", "G", "B"))
+    shown = "ground.[501-510].exr"
+    clean = MediaPoolItem(shown, str(small_media / shown), 10, "23.976")
+    resolve._project._timeline._put(clean, 4, clip._start, count or clip._duration, 5)
+    resolve._project._timeline.SetTrackName("video", 4, "Clean plate")
+    return resolve, clip
+
+
+def ground():
+    """The plate without its boxes, and a sun where the first box stands that no median could find."""
+    grey = (0.3 + 0.1 * np.random.default_rng(7).random((48, 64, 3))).astype(np.float32)
+    box = picture(SMALL_HANDLE)[1][0][..., None] > 0
+    return np.where(box, grey + 0.5, grey).astype(np.float16).astype(np.float32)
+
+
+def test_the_editor_s_own_clean_plate_is_used(small_media, capsys):
+    resolve, _ = with_a_clean_plate(small_media)
+    assert edit_host.main(resolve) == 0, capsys.readouterr().out
+    (shot,) = (Path(os.environ["PENUMBRA_RESOLVE_FOLDER"]) / "Fïlm 1").iterdir()
+    job = json.loads((shot / INPUTS_FOLDER / "job.json").read_text(encoding="utf-8"))
+    assert Path(job["clean_plate"]["path"]).name == "ground.%03d.exr"
+    # 506 stands where the plate's 1004 does.
+    assert job["clean_plate"]["offset"] == 498
+    box = picture(SMALL_HANDLE)[1][0] > 0
+    clean = _pixels.read(shot / "background" / f"background.{MEDIA_FIRST + SMALL_HANDLE}.exr")[..., :3]
+    np.testing.assert_allclose(clean[box], ground()[box], rtol=2**-9)
+    tracks = resolve._project._timeline._tracks[4:]
+    assert [track.name for track in tracks] == ["Penumbra background", "Penumbra car", "Penumbra person"]
+
+
+def test_plate_and_clean_plate_are_rendered_together(small_media, tmp_path):
+    """What Resolve renders is graded, a file is not."""
+    resolve, clip = with_a_clean_plate(small_media)
+    clip._comps = 1
+    host = timeline_host.connect(resolve)
+    found = timeline_host.current_clip(host)
+    clean = timeline_host.clean_clip(host, found)
+    _, job_file, plate = edit_host._prepare(
+        host, found, timeline_host.mask_clips(host, found), tmp_path / "shot", clean
+    )
+    job = json.loads(job_file.read_text(encoding="utf-8"))
+    assert (job["clean_plate"]["color_space"], job["clean_plate"]["offset"]) == ("g24_rec709", 0)
+    np.testing.assert_array_equal(_pixels.read(job["clean_plate"]["path"] % plate.first)[..., :3], ground())
+    assert [INPUTS_FOLDER in mask["path"] for mask in job["masks"]] == [False, False]
+
+
+def test_a_clean_plate_that_is_too_short_is_a_sentence(small_media, capsys):
+    resolve, _ = with_a_clean_plate(small_media, count=2)
+    assert edit_host.main(resolve) == 2
+    assert "not one clip over all of this one" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("size", "rendered"), [("128x96", False), ("96x96", True)])
+def test_a_plate_of_another_shape_than_the_timeline_is_rendered_with_its_mattes(small_media, tmp_path, size, rendered):
+    resolve, clip = with_a_magic_mask(small_media)
+    clip._media._properties["Resolution"] = size
+    job, _ = prepared(resolve, tmp_path / "shot")
+    assert (INPUTS_FOLDER in job["plate"]["path"]) == rendered
+
+
+def test_a_mask_that_was_moved_is_rendered(small_media, tmp_path):
+    resolve, _ = small_edit(small_media)
+    resolve._project._timeline._tracks[2].items[0]._inspector["Pan"] = 12.0
+    job, _ = prepared(resolve, tmp_path / "shot")
+    assert [INPUTS_FOLDER in mask["path"] for mask in job["masks"]] == [False, True]
+
+
+def test_a_render_of_another_size_is_a_sentence(small_media, monkeypatch, capsys):
+    resolve, clip = retimed(small_media)
+    project = resolve._project
+    take = project.SetRenderSettings
+    monkeypatch.setattr(
+        project,
+        "SetRenderSettings",
+        lambda settings: take({key: value for key, value in settings.items() if not key.startswith("Format")}),
+    )
+    assert edit_host.main(resolve) == 3
+    assert "rendered plate at 32x24; the timeline has 64x48" in capsys.readouterr().out
+    assert list(Path(os.environ["PENUMBRA_RESOLVE_FOLDER"]).rglob("*.exr")) == []
+    assert clip.GetClipEnabled()
+
+
 def test_a_render_that_lacks_frames_is_a_sentence_and_leaves_nothing(small_media, capsys):
     resolve, clip = retimed(small_media)
     resolve._project._lies = True
@@ -354,6 +513,25 @@ def test_the_engine_is_stopped_when_resolve_goes_away(small_media, tmp_path):
     assert time.monotonic() - started < 120
 
 
+def test_the_real_compact_window_runs_the_job(small_media, monkeypatch, capsys):
+    """As a process of its own, with another Qt's plug-in paths in the surroundings."""
+    reason = "the window needs PySide6 and Qt's system libraries"
+    pytest.importorskip("PySide6.QtWidgets", reason=reason, exc_type=ImportError)
+
+    def without_the_window(*_):
+        raise AssertionError("the window did not run the job")
+
+    monkeypatch.delenv("PENUMBRA_RESOLVE_WINDOW")
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    monkeypatch.setenv("QT_PLUGIN_PATH", "/nowhere")
+    monkeypatch.setenv("QT_QPA_PLATFORM_PLUGIN_PATH", "/nowhere")
+    monkeypatch.setattr("penumbra_resolve.shots.run_engine", without_the_window)
+    resolve, clip = small_edit(small_media)
+    assert edit_host.main(resolve) == 0, capsys.readouterr().out
+    (shot,) = (Path(os.environ["PENUMBRA_RESOLVE_FOLDER"]) / "Fïlm 1").iterdir()
+    assert_layers_are_placed(resolve, clip, shot, SMALL_HANDLE)
+
+
 @pytest.mark.slow
 def test_forty_frames_from_the_middle_of_a_clip(tmp_path, capsys):
     """23.976 frames per second, a drop-frame start, handles, two masks, blanks and letters beyond ASCII."""
@@ -371,7 +549,7 @@ def test_stopped_and_gone_on_with(small_media, monkeypatch, capsys):
     monkeypatch.setenv("PENUMBRA_RESOLVE_REFINE", "5")
     resolve, clip = small_edit(small_media)
     base = Path(os.environ["PENUMBRA_RESOLVE_FOLDER"])
-    stopper = threading.Thread(target=_stop_in_refinement, args=(base,))
+    stopper = threading.Thread(target=stop_in_refinement, args=(base,))
     stopper.start()
     assert edit_host.main(resolve) == 130
     stopper.join()
@@ -380,12 +558,6 @@ def test_stopped_and_gone_on_with(small_media, monkeypatch, capsys):
     assert bin_names(resolve._project._pool._root) == {}
     assert edit_host.main(resolve) == 0
     assert_layers_are_placed(resolve, clip, base / "Fïlm 1" / "plate_3-6", SMALL_HANDLE)
-
-
-def _stop_in_refinement(base):
-    while not list(base.glob("*/*/.penumbra/refine*")):
-        time.sleep(0.1)
-    assert ask_to_stop(base)
 
 
 @pytest.mark.slow
@@ -407,6 +579,6 @@ def test_a_clip_of_another_rate_is_rendered(small_media):
     resolve, clip = small_edit(small_media)
     clip._media = media(small_media, "plate", MEDIA_FIRST, 10, rate="25.0")
     host = timeline_host.connect(resolve)
-    footage, why = edit_host.footage_of(timeline_host.current_clip(host).facts)
+    footage, why = footage_of(timeline_host.current_clip(host).facts)
     assert footage is None
     assert "25.0 frames per second" in why

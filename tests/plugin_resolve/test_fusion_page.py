@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import pytest
 
 from engine.test_fusion_setting import CHANGES, CONSTANT, FIRST, GRAPH, LAST, write_layers
 from fakes.resolve import Resolve, _pixels
+from penumbra.errors import JobError
 from penumbra_resolve import fusion_host
 from penumbra_resolve.shots import INPUTS_FOLDER
 from penumbra_resolve.sources import Footage
-from plugin_resolve.clips import composition, picture, rgba, write_media
+from plugin_resolve.clips import composition, picture, rgba, stop_in_refinement, write_media
 
 COUNT = LAST - FIRST + 1
 
@@ -165,12 +167,96 @@ def test_the_inputs_are_rendered_over_the_composition_s_range(tmp_path):
     assert comp._renders == 3
 
 
+def test_a_tool_called_clean_plate_is_that(tmp_path):
+    comp = composition(5, 4)
+    clean = comp.AddTool("Blur", 6, 0)
+    clean.SetAttrs({"TOOLS_Name": "clean_plate"})
+    clean._node.image = lambda time: rgba(9)
+    comp._selected = [clean, *comp._selected]
+    chosen = fusion_host.selection(comp)
+    assert (chosen.clean, [name for name, _ in chosen.masks]) == (clean, ["car", "person"])
+    _, job_file, _ = fusion_host._prepare(comp, chosen, tmp_path / "comp", 5, 8)
+    job = json.loads(job_file.read_text(encoding="utf-8"))
+    assert (job["clean_plate"]["color_space"], job["clean_plate"]["offset"]) == ("auto", 0)
+    np.testing.assert_array_equal(_pixels.read(job["clean_plate"]["path"] % 6), rgba(9))
+    assert comp._renders == 4
+    comp._selected = [clean, *comp._selected]
+    with pytest.raises(JobError, match="2 clean plates"):
+        fusion_host.selection(comp)
+
+
+def test_plate_and_clean_plate_are_both_files_or_both_saved(tmp_path):
+    write_media(tmp_path, count=10)
+    comp, plate = loaded(tmp_path)
+    comp.Lock()
+    clean = comp.AddTool("Loader", 0, 7)
+    comp.Unlock()
+    clean.SetAttrs({"TOOLS_Name": "CleanPlate"})
+    clean.SetInput("Clip", str(tmp_path / "plate.1001.exr"))
+    clean.SetInput("GlobalIn", 18)
+    clean.SetInput("GlobalOut", 27)
+    comp._selected = [clean, *comp._selected]
+    chosen = fusion_host.selection(comp)
+    job = json.loads(fusion_host._prepare(comp, chosen, tmp_path / "a", 20, 23)[1].read_text(encoding="utf-8"))
+    # Both are the very same files; the clean plate's stand two frames earlier.
+    assert (job["plate"]["frames"], job["clean_plate"]["offset"], comp._renders) == ("1001-1004", -2, 2)
+    clean._passed = True
+    clean._node.image = lambda time: rgba(9)
+    job = json.loads(fusion_host._prepare(comp, chosen, tmp_path / "b", 20, 23)[1].read_text(encoding="utf-8"))
+    assert (job["plate"]["frames"], job["clean_plate"]["offset"], comp._renders) == ("20-23", 0, 6)
+    assert plate._name == "Loader1"
+
+
 def test_frames_fusion_did_not_render_are_a_sentence(monkeypatch, capsys):
     comp = composition(0, 4)
     monkeypatch.setattr(comp, "Render", lambda settings: True)
     assert fusion_host.main(Resolve(), comp) == 3
     assert "did not render frame 0 of plate" in capsys.readouterr().out
     assert {tool._kind for tool in comp._tools} == {"MediaIn", "Blur"}
+
+
+def test_without_an_engine_nothing_is_touched(monkeypatch, capsys):
+    monkeypatch.delenv("PENUMBRA_PYTHON")
+    monkeypatch.setenv("PATH", "")
+    comp = composition(0, 4)
+    assert fusion_host.main(Resolve(), comp) == 5
+    assert "penumbra install resolve" in capsys.readouterr().out
+    assert ([tool._kind for tool in comp._tools], comp._renders) == (["MediaIn", "Blur", "Blur"], 0)
+    assert not Path(os.environ["PENUMBRA_RESOLVE_FOLDER"]).exists()
+
+
+@pytest.mark.slow
+def test_forty_frames_between_handles(capsys):
+    """The render range of a longer composition, at 40 frames, is what is taken apart and wired."""
+    comp = composition(10, 40)
+    assert fusion_host.main(Resolve(), comp) == 0, capsys.readouterr().out
+    shot = Path(os.environ["PENUMBRA_RESOLVE_FOLDER"]) / "Fusion" / "Composition1_MediaIn1_10-49"
+    assert len(list((shot / "car").glob("*.exr"))) == 40
+    for time in (10, 29, 49):
+        plate = picture(time - 10)[0]
+        seen = _pixels.image(comp._graph(), "Penumbra_over_person", time)[..., :3]
+        assert (np.abs(seen - plate) <= 2**-10 * plate + 2**-12).all()
+        assert _pixels.image(comp._graph(), "Penumbra_check", time)[..., :3].max() < 1.25
+
+
+@pytest.mark.slow
+def test_stopped_and_gone_on_with(monkeypatch, capsys):
+    monkeypatch.setenv("PENUMBRA_RESOLVE_REFINE", "5")
+    comp = composition(0, 4)
+    base = Path(os.environ["PENUMBRA_RESOLVE_FOLDER"])
+    stopper = threading.Thread(target=stop_in_refinement, args=(base,))
+    stopper.start()
+    assert fusion_host.main(Resolve(), comp) == 130
+    stopper.join()
+    assert "run the script again" in capsys.readouterr().out
+    # Nothing is left of the Savers, and nothing was wired yet.
+    assert [tool._kind for tool in comp._tools] == ["MediaIn", "Blur", "Blur"]
+    rendered = comp._renders
+    assert fusion_host.main(Resolve(), comp) == 0, capsys.readouterr().out
+    assert comp._renders == rendered
+    assert len(list((base / "Fusion").iterdir())) == 1
+    seen = _pixels.image(comp._graph(), "Penumbra_over_person", 2)[..., :3]
+    assert (np.abs(seen - picture(2)[0]) <= 2**-10 * picture(2)[0] + 2**-12).all()
 
 
 @pytest.mark.slow

@@ -57,6 +57,15 @@ def test_a_second_time_and_back_again(home):
     assert (home / "Templates").is_dir()
 
 
+@pytest.mark.parametrize("script", sorted(name for name in SCRIPTS if name.endswith(".py")))
+def test_a_script_whose_modules_are_gone_says_what_to_do(home, script):
+    install(find_plugin("resolve", home))
+    shutil.rmtree(home / "PenumbraLayers")
+    command = [sys.executable, "-I", "-S", str(home / script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("Penumbra: No module named 'penumbra_resolve'. Run penumbra install resolve again.")
+
+
 def test_a_script_of_somebody_else_is_not_replaced(home):
     (home / "Scripts" / "Utility").mkdir(parents=True)
     (home / "Scripts" / "Utility" / "Penumbra Import.lua").write_text("mine")

@@ -58,7 +58,7 @@ class CleanPlateReader:
 
 
 def open_clean_plate(settings: CleanPlateSettings, plate: Footage) -> CleanPlateReader:
-    """Finds the clean plate's files; frames are matched as a mask's are, one still serves every frame.
+    """Finds the clean plate's files; frames are matched as a mask's are, one still serves every frame at any offset.
 
     Raises:
         MissingFramesError: it lacks some of the plate's frames.
@@ -67,7 +67,7 @@ def open_clean_plate(settings: CleanPlateSettings, plate: Footage) -> CleanPlate
     files, what = find_clip(settings.path), f"The clean plate {settings.path}"
     movie = open_clip(files) if files.movie is not None else None
     own = movie.numbers if movie is not None else tuple(files.files)
-    numbering = match_frames(files, own, plate, None, what)
+    numbering = match_frames(files, own, plate, None if files.still else settings.offset, what)
     try:
         if numbering.missing:
             lacking = compact_ranges(numbering.missing)

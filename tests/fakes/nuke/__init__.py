@@ -74,6 +74,13 @@ def change(node, knob, value):
     node._knobs[knob].setValue(value)
 
 
+def open_panel(node):
+    """The artist opens the node's panel: knobChanged hears of it by a knob that is none."""
+    knob = _graph.Knob("showPanel")
+    knob._owner = node
+    node._tell(knob)
+
+
 def find(path):
     """A node by full name, without Python having touched it."""
     node = SCRIPT.root

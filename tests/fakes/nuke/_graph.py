@@ -435,6 +435,8 @@ class Node(Guarded):
         for child in list(self._children):
             child._delete()
         self._parent._children.remove(self)
+        if self._kind == "Input":
+            del self._parent._sources[len(self._parent._inputs_inside()) :]
         for other in self._parent._children:
             other._sources = [None if source is self else source for source in other._sources]
         self._deleted = True
@@ -516,8 +518,11 @@ class Node(Guarded):
             return source._range()
         return tuple(int(SCRIPT.root._knobs[name]._number(0)) for name in ("first_frame", "last_frame"))
 
-    def pixelAspect(self):  # noqa: N802
-        return 1.0
+    def channels(self):
+        from . import _render
+
+        found = _render.image(self, self._range()[0])
+        return [f"rgba.{name}" if name in _render.RGBA else name for name in found]
 
     def showControlPanel(self, *_):  # noqa: N802
         pass

@@ -49,15 +49,36 @@ def _read(node, frame):
     spec = source.spec()
     stored = np.asarray(source.read_image("float"), np.float32).reshape(spec.height, spec.width, -1)
     source.close()
-    full = np.zeros((spec.full_height, spec.full_width, stored.shape[2]), np.float32)
-    top, left = spec.y - spec.full_y, spec.x - spec.full_x
-    full[top : top + spec.height, left : left + spec.width] = stored
+    left, top, right, bottom = _extent(spec)
+    full = np.zeros((bottom - top, right - left, stored.shape[2]), np.float32)
+    full[spec.y - top : spec.y - top + spec.height, spec.x - left : spec.x - left + spec.width] = stored
     found = {STANDARD.get(name, name): full[..., index] for index, name in enumerate(spec.channelnames)}
     if spec.channelnames == ("Y",):
         found.update(green=found["red"], blue=found["red"])
     if path.endswith(".png") and not _value(node, "raw", frame):
         found = {name: _linear(values) if name in RGBA[:3] else values for name, values in found.items()}
     return found
+
+
+def _extent(spec):
+    """Left, top, right, bottom of everything a file has, overscan included: all images of a test share theirs."""
+    return (
+        min(spec.x, spec.full_x),
+        min(spec.y, spec.full_y),
+        max(spec.x + spec.width, spec.full_x + spec.full_width),
+        max(spec.y + spec.height, spec.full_y + spec.full_height),
+    )
+
+
+def _header(node, frame):
+    """The spec of the file whose format a node has: that of the first Read above it."""
+    while node is not None and node._kind != "Read":
+        inside = node._parent._input(int(_value(node, "number", frame))) if node._kind == "Input" else None
+        node = inside or node._input(0)
+    if node is None:
+        return None
+    span = int(_value(node, "first", frame)), int(_value(node, "last", frame))
+    return oiio.ImageBuf(expand(node._knobs["file"]._evaluated(), min(max(frame, span[0]), span[1]))).spec()
 
 
 def _linear(values):
@@ -162,6 +183,14 @@ def write(node, frame):
     half = _text(node, "datatype") == "16 bit half"
     spec = oiio.ImageSpec(values.shape[1], values.shape[0], len(channels), oiio.HALF if half else oiio.FLOAT)
     spec.channelnames = tuple({"red": "R", "green": "G", "blue": "B", "alpha": "A"}[name] for name in channels)
+    header = _header(node._input(0), frame)
+    if header is not None and values.shape[:2] != (header.full_height, header.full_width):
+        spec.x, spec.y = _extent(header)[:2]
+    if header is not None and not SCRIPT.root._knobs["proxy"]._number(frame):
+        spec.full_x, spec.full_y, spec.full_width, spec.full_height = (
+            header.full_x, header.full_y, header.full_width, header.full_height
+        )  # fmt: skip
+        spec.attribute("PixelAspectRatio", header.get_float_attribute("PixelAspectRatio", 1.0))
     output = oiio.ImageOutput.create(path)
     if output is None or not output.open(path, spec) or not output.write_image(np.ascontiguousarray(values)):
         raise RuntimeError(f"Write: cannot write {path}")

@@ -19,6 +19,7 @@ class MediaPoolItem(HostObject):
     def __init__(self, name, path, count, rate, frame=None):
         self._name, self._count, self._frame = name, count, frame
         self._properties = {"File Path": path, "FPS": rate, "Frames": str(count), "Alpha mode": "None"}
+        self._properties["Resolution"] = "64x48"
 
     def GetName(self):
         return self._name
@@ -68,6 +69,7 @@ class TimelineItem(HostObject):
         TimelineItem._made += 1
         self._id, self._media, self._start, self._duration = f"item-{TimelineItem._made}", media, start, duration
         self._offset, self._speed, self._comps, self._enabled = left_offset, speed, comps, True
+        self._inspector = {"ZoomX": 1.0, "ZoomY": 1.0, "Pan": 0.0, "FlipX": False, "Opacity": 100.0, "Scaling": 0}
 
     def GetName(self):
         return self._media._name
@@ -96,6 +98,10 @@ class TimelineItem(HostObject):
     def GetFusionCompCount(self):
         return self._comps
 
+    def AddFusionComp(self):
+        self._comps += 1
+        return Composition()
+
     def GetMediaPoolItem(self):
         return self._media if self._media._properties["File Path"] or self._media._frame else None
 
@@ -103,11 +109,21 @@ class TimelineItem(HostObject):
         self._enabled = Bool
         return True
 
+    def GetProperty(self, propertyKey=None):
+        return dict(self._inspector) if propertyKey is None else self._inspector.get(propertyKey)
+
+    def SetProperty(self, propertyKey, propertyValue):
+        if propertyKey not in self._inspector:
+            return False
+        self._inspector[propertyKey] = propertyValue
+        return True
+
     def GetClipEnabled(self):
         return self._enabled
 
     def _pixels(self, frame):
-        return self._media._pixels(self._offset + round((frame - self._start) * self._speed))
+        found = self._media._pixels(self._offset + round((frame - self._start) * self._speed))
+        return found[:, ::-1] if self._inspector["FlipX"] else found
 
 
 class _Track:
@@ -120,6 +136,10 @@ class Timeline(HostObject):
         self._timecode, self._rate, self._tracks, self._playhead = start_timecode, rate, [_Track("Video 1")], 0
         hours, minutes, seconds, frames = (int(part) for part in re.split("[:;]", start_timecode))
         self._start = ((hours * 60 + minutes) * 60 + seconds) * round(float(rate.split()[0])) + frames
+        if rate.endswith("DF"):
+            # Of every minute but each tenth the first numbers are left out, two of 29.97, four of 59.94.
+            passed = 60 * hours + minutes
+            self._start -= round(float(rate.split()[0])) // 15 * (passed - passed // 10)
 
     def GetName(self):
         return "Timeline 1"
@@ -134,7 +154,8 @@ class Timeline(HostObject):
         return self._timecode
 
     def GetSetting(self, settingName):
-        return {"timelineFrameRate": self._rate}.get(settingName, "")
+        told = {"timelineFrameRate": self._rate, "timelineResolutionWidth": "64", "timelineResolutionHeight": "48"}
+        return told.get(settingName, "")
 
     def GetCurrentVideoItem(self):
         for track in reversed(self._tracks):
@@ -245,7 +266,8 @@ class Project(HostObject):
     def __init__(self, name):
         self._name, self._pool, self._timeline = name, MediaPool(self), Timeline()
         self._settings = {"colorScienceMode": "davinciYRGB", "colorSpaceOutput": "Rec.709 Gamma 2.4"}
-        self._deliver = {"format": "mov", "codec": "H264", "mode": 0}
+        # What the Deliver page was last used for: dailies of half the size.
+        self._deliver = {"format": "mov", "codec": "H264", "mode": 0, "FormatWidth": 32, "FormatHeight": 24}
         self._presets, self._jobs, self._rendered, self._lies = {}, {}, [], False
 
     def GetName(self):
@@ -327,7 +349,7 @@ class Project(HostObject):
         name = job["CustomName"] + ("_" if job["CustomName"][-1].isdigit() else "")
         last = job["MarkOut"] - (1 if self._lies else 0)
         for frame in range(job["MarkIn"], last + 1):
-            pixels = self._seen(frame)
+            pixels = _pixels.scaled(self._seen(frame), job["FormatHeight"], job["FormatWidth"])
             self._rendered.append(frame)
             channels = ("R", "G", "B", "A") if job["ExportAlpha"] else ("R", "G", "B")
             _pixels.write(Path(job["TargetDir"]) / f"{name}{frame:08d}.exr", pixels, channels)

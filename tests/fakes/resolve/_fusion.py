@@ -17,6 +17,9 @@ class Input(HostObject):
     def SetExpression(self, text):
         self._tool._put(self._name, _pixels.Expression(text))
 
+    def GetExpression(self):
+        return self._tool._node.inputs[self._name].text
+
 
 class Tool(HostObject):
     def __init__(self, comp, kind, name, at):

@@ -8,8 +8,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import OpenImageIO as oiio
+try:
+    import numpy as np
+    import OpenImageIO as oiio
+except ImportError:  # a host's own Python has neither: there nobody looks at pixels
+    np = oiio = None
 
 
 @dataclass
@@ -46,15 +49,21 @@ def read(path):
     return full
 
 
-def write(path, pixels, channels=("R", "G", "B", "A"), kind=oiio.FLOAT):
+def write(path, pixels, channels=("R", "G", "B", "A"), kind=None):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     pixels = np.ascontiguousarray(np.atleast_3d(pixels)[..., : len(channels)], np.float32)
-    spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], pixels.shape[2], kind)
+    spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], pixels.shape[2], kind or oiio.FLOAT)
     spec.channelnames = channels
     output = oiio.ImageOutput.create(str(path))
     assert output.open(str(path), spec), output.geterror()
     assert output.write_image(pixels)
     assert output.close()
+
+
+def scaled(pixels, height, width):
+    """The nearest pixels at another size; those of the same size are untouched."""
+    rows = np.arange(height) * pixels.shape[0] // height
+    return pixels[rows][:, np.arange(width) * pixels.shape[1] // width]
 
 
 def numbered(path, number):

@@ -6,6 +6,9 @@ if sys.version_info < (3, 9):
     print("Penumbra: Resolve runs Python %s here; 3.9 or newer is needed." % sys.version.split()[0])
 else:
     sys.path.insert(0, "@PENUMBRA_MODULES@")
-    from penumbra_resolve import fusion_host
-
-    fusion_host.main(globals().get("resolve"), globals().get("comp"))
+    try:
+        from penumbra_resolve import fusion_host
+    except ImportError as error:
+        print("Penumbra: %s. Run penumbra install resolve again." % error)
+    else:
+        fusion_host.main(globals().get("resolve"), globals().get("comp"))

@@ -86,7 +86,21 @@ local function rows_of(data)
     return rows
 end
 
-local function fill_track(timeline, row, data, clips, number, first, last, start)
+-- Where the clip's picture lies on the timeline; a layer's is to lie there, too.
+local FRAMING = {
+    "ZoomX", "ZoomY", "Pan", "Tilt", "RotationAngle", "AnchorPointX", "AnchorPointY", "Pitch", "Yaw", "Distortion",
+    "CropLeft", "CropRight", "CropTop", "CropBottom", "CropSoftness", "CropRetain", "FlipX", "FlipY", "Scaling",
+}
+
+local function frame_like(made, item)
+    for _, name in ipairs(FRAMING) do
+        local value = item:GetProperty(name)
+        if value ~= nil then made:SetProperty(name, value) end
+    end
+end
+
+local function fill_track(timeline, row, data, clips, item, number, first, last)
+    local start = item:GetStart()
     timeline:AddTrack("video")
     local track = timeline:GetTrackCount("video")
     timeline:SetTrackName("video", track, #row == 1 and "Penumbra " .. row[1][1] or "Penumbra place " .. track)
@@ -98,6 +112,7 @@ local function fill_track(timeline, row, data, clips, number, first, last, start
                 mediaType = 1, trackIndex = track, recordFrame = start + from - number,
             } })
             if not made or #made ~= 1 then return false end
+            pcall(frame_like, made[1], item)
         end
     end
     return true
@@ -109,7 +124,7 @@ local function place(timeline, item, data, clips)
     local first, last = math.max(data.first, number), math.min(data.last, number + item:GetEnd() - start - 1)
     if first > last then return "the clip under the playhead shows none of the layers' frames; they are in their bin" end
     for _, row in ipairs(rows_of(data)) do
-        if not fill_track(timeline, row, data, clips, number, first, last, start) then
+        if not fill_track(timeline, row, data, clips, item, number, first, last) then
             for track = timeline:GetTrackCount("video"), before + 1, -1 do timeline:DeleteTrack("video", track) end
             return "Resolve did not place all layers; they are in their bin"
         end
