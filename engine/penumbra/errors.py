@@ -108,6 +108,12 @@ class OutputOfAnotherJobError(OutputError):
     code = "output_of_another_job"
 
 
+class StageOrderError(OutputError):
+    """A task of a farm job whose forerunners have not finished."""
+
+    code = "stage_order"
+
+
 class WeightsError(PenumbraError):
     """Weights that cannot be read, do not fit, or are refused for safety."""
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, fields, is_dataclass, replace
-from pathlib import Path
-from typing import Any, Dict, Optional, Tuple, Union
+from pathlib import Path, PurePath, PureWindowsPath
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 from penumbra.errors import JobError, ObjectNameError
 
@@ -276,10 +276,14 @@ class Job:
 
     def resolved(self, base: Path) -> Job:
         """The same job with every relative path made absolute against ``base``."""
+        return self.with_paths(lambda path: absolute_path(base, path))
 
-        def at(path: str) -> str:
-            return str(base / path)
+    def anywhere(self) -> Job:
+        """The same job with nothing but the last part of every path: what it is, wherever its files lie."""
+        return self.with_paths(lambda path: PurePath(path).name)
 
+    def with_paths(self, at: Callable[[str], str]) -> Job:
+        """The same job with every path ``p`` become ``at(p)``."""
         camera, clean, weights = self.camera, self.clean_plate, self.model.weights
         return replace(
             self,
@@ -298,6 +302,11 @@ class Job:
     def to_json(self) -> str:
         """Indented JSON ending in a newline."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
+
+
+def absolute_path(base: Path, path: str) -> str:
+    """``path`` against ``base``, unless it is absolute already, be it on another system."""
+    return path if PureWindowsPath(path).is_absolute() else str(base / path)
 
 
 def job_from_dict(data: Any) -> Job:

@@ -4,48 +4,111 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from penumbra.errors import OutputError, OutputOfAnotherJobError
+from penumbra import __version__
+from penumbra.errors import OutputError, OutputOfAnotherJobError, StageOrderError
 from penumbra.job import Job
 from penumbra.storage import atomic_path, sweep_temporaries
 
 WORK_FOLDER = ".penumbra"
 JOURNAL_VERSION = 1
+NANOSECONDS = 10**9
+FRAMES_APART = "frames"
+
+
+@dataclass(frozen=True)
+class JobIdentity:
+    """What tells one job from another: digests of everything that decides the pixels.
+
+    ``exact``: settings, and path, size and time of every input file. ``portable``: the same, but files by name and to
+    the second, which is what machines agree on that reach the same storage in different ways.
+    """
+
+    exact: str
+    portable: str
 
 
 class Journal:
     """Facts by name in ``journal.json`` and one line per finished frame in ``frames.jsonl``.
 
-    A fact is written only once what it speaks of is whole on disk; a torn last line is dropped.
+    A fact is written only once what it speaks of is whole on disk; a torn last line is dropped. Tasks that finish
+    frames beside others, on whatever machine, leave the facts alone and write a file ``frames/1001.json`` for each.
     """
 
     def __init__(self, output: Path) -> None:
         self.output, self.work = output, output / WORK_FOLDER
         self._facts_file, self._frames_file = self.work / "journal.json", self.work / "frames.jsonl"
+        self._apart, self._beside_others = self.work / FRAMES_APART, False
         self._lock = threading.Lock()
         self._facts: dict[str, Any] = {}
         self.frames: dict[int, dict[str, Any]] = {}
+        self.recalled: set[int] = set()
 
-    def open(self, digest: str, folders: Iterable[str], resume: bool, replace: bool) -> None:
-        """Takes the output folder for the job of ``digest``.
+    def open(self, identity: JobIdentity, folders: Iterable[str], resume: bool, replace: bool) -> None:
+        """Takes the output folder for a job.
 
         Raises :class:`OutputOfAnotherJobError` where it holds something else's result, and :class:`OutputError` where
         it cannot be written. Nothing is removed unless ``replace`` says so.
         """
         self._load()
         known = self._facts.get("digest")
-        if known == digest and resume:
+        if known == identity.exact and resume:
             sweep_temporaries(self.output)
             return
         if not replace:
-            self._refuse(known, digest, folders, resume)
-        self._start(digest, folders)
+            self._refuse(known, identity.exact, folders, resume)
+        self._start(identity, folders)
+
+    def begin_task(self, identity: JobIdentity, folders: Iterable[str], replace: bool) -> None:
+        """Takes the output folder for the first task of a job, or goes on with what an earlier try has done of it.
+
+        ``replace`` gives up the result of another job, never this one's. Raises as :meth:`open`.
+        """
+        self._load()
+        known = self._facts.get("portable")
+        if known == identity.portable:
+            self._join(alone=True)
+            return
+        if not replace:
+            self._refuse(known, identity.portable, folders, resume=True)
+        self._start(identity, folders)
+
+    def join_task(self, identity: JobIdentity, alone: bool) -> None:
+        """Takes the output folder for a later task. ``alone``: no other task works there at the same time.
+
+        Raises :class:`StageOrderError` where the first task has not begun, and :class:`OutputOfAnotherJobError`.
+        """
+        self._load()
+        known = self._facts.get("portable")
+        if known is None:
+            raise StageOrderError(f"Nothing is prepared in {self.output}.", "Run --stage prepare first.")
+        if known != identity.portable:
+            self._refuse(known, identity.portable, (), resume=True)
+        self._join(alone)
+
+    def recall_frames(self, numbers: Iterable[int]) -> None:
+        """Looks which of these frames were finished by tasks beside each other."""
+        for number in numbers if self._apart.is_dir() else ():
+            entry = self._read_apart(number)
+            if entry is not None and number not in self.frames:
+                self.frames[number] = entry
+                self.recalled.add(number)
+
+    def keep_recalled(self) -> None:
+        """Takes the frames recalled into the one file, which outlives the tasks'."""
+        with self._lock:
+            lines = [json.dumps({"frame": number, **entry}) + "\n" for number, entry in sorted(self.frames.items())]
+            with atomic_path(self._frames_file) as temporary:
+                temporary.write_text("".join(lines), encoding="utf-8")
+            self.recalled.clear()
 
     def get(self, name: str) -> Any:
         """A fact, or None."""
@@ -61,8 +124,17 @@ class Journal:
         """Writes that all files of a frame are whole and verified."""
         with self._lock:
             self.frames[number] = entry
+            if self._beside_others:
+                self._write_apart(number, entry)
+                return
             with self._frames_file.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps({"frame": number, **entry}) + "\n")
+
+    def withdraw_frame(self, number: int) -> None:
+        """Takes back what a task wrote of a frame, so that the next try makes it again."""
+        with self._lock:
+            self.frames.pop(number, None)
+            (self._apart / f"{number}.json").unlink(missing_ok=True)
 
     def drop(self, *names: str) -> None:
         """Removes facts whose files are gone."""
@@ -84,6 +156,29 @@ class Journal:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+    def _join(self, alone: bool) -> None:
+        engine = self._facts.get("engine")
+        if engine != __version__:
+            raise OutputError(
+                f"The job in {self.output} was begun by Penumbra {engine}, and this is {__version__}.",
+                "Use one version on all machines, or begin anew in another folder.",
+            )
+        self._beside_others = not alone
+        if alone:
+            sweep_temporaries(self.output)
+
+    def _write_apart(self, number: int, entry: dict[str, Any]) -> None:
+        self._apart.mkdir(exist_ok=True)
+        with atomic_path(self._apart / f"{number}.json") as temporary:
+            temporary.write_text(json.dumps(entry), encoding="utf-8")
+
+    def _read_apart(self, number: int) -> dict[str, Any] | None:
+        try:
+            entry = json.loads((self._apart / f"{number}.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return entry if isinstance(entry, dict) else None
 
     def _load(self) -> None:
         try:
@@ -127,7 +222,7 @@ class Journal:
                 "Use --resume to go on from there, or --replace to start again.",
             )
 
-    def _start(self, digest: str, folders: Iterable[str]) -> None:
+    def _start(self, identity: JobIdentity, folders: Iterable[str]) -> None:
         for name in [*folders, WORK_FOLDER]:
             folder = self.output / name
             if folder.is_symlink():
@@ -139,7 +234,8 @@ class Journal:
                 shutil.rmtree(self.work)
             (self.output / "manifest.json").unlink(missing_ok=True)
             self.work.mkdir(parents=True, exist_ok=True)
-            self._facts, self.frames = {"version": JOURNAL_VERSION, "digest": digest}, {}
+            facts = {"digest": identity.exact, "portable": identity.portable, "engine": __version__}
+            self._facts, self.frames = {"version": JOURNAL_VERSION, **facts}, {}
             self._write_facts()
         except OSError as error:
             raise OutputError(f"The output folder {self.output} cannot be written: {error}.") from error
@@ -160,15 +256,26 @@ def _remove_sequence(folder: Path) -> None:
         folder.rmdir()
 
 
-def job_digest(job: Job, inputs: Iterable[Path]) -> str:
-    """A digest of everything that decides the pixels: settings, and the size and time of every input file."""
+def job_identity(job: Job, inputs: Iterable[Path]) -> JobIdentity:
+    """The digests of everything that decides the pixels: settings, and the size and time of every input file."""
+    files = [(path, facts) for path in sorted(set(inputs)) if (facts := _facts_of(path)) is not None]
+    exact = [f"{path}|{facts.st_size}|{facts.st_mtime_ns}" for path, facts in files]
+    # Whole seconds are what NFS, SMB and copies keep of a file's time alike.
+    portable = [f"{path.name}|{facts.st_size}|{facts.st_mtime_ns // NANOSECONDS}" for path, facts in files]
+    return JobIdentity(_digest(job, exact), _digest(job.anywhere(), sorted(portable)))
+
+
+def _facts_of(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _digest(job: Job, files: Iterable[str]) -> str:
     body = job.to_dict()
     body["output"] = {"precision": job.output.precision, "compression": job.output.compression}
     state = hashlib.sha256(json.dumps(body, sort_keys=True).encode())
-    for path in sorted(set(inputs)):
-        try:
-            facts = path.stat()
-        except OSError:
-            continue
-        state.update(f"{path}|{facts.st_size}|{facts.st_mtime_ns}".encode())
+    for line in files:
+        state.update(line.encode())
     return state.hexdigest()

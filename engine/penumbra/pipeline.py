@@ -1,7 +1,8 @@
 """The order of things: read -> track -> clean plate -> [refine] -> decompose -> lift -> write -> verify.
 
 The only module that knows it. Every stage leaves what it found in the work folder, so that a run stopped or killed
-anywhere goes on from there and ends in the same bytes.
+anywhere goes on from there and ends in the same bytes; and so that a farm's tasks, each of which does some of the
+stages, go on from each other.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ from penumbra.errors import (
     OutOfMemoryError,
     OutputError,
     RecompositionError,
+    StageOrderError,
     TooShortError,
 )
 from penumbra.events import Event, OnEvent
 from penumbra.frames import Footage, Mask, WorkingClip
 from penumbra.job import Job
-from penumbra.journal import Journal, job_digest
+from penumbra.journal import FRAMES_APART, Journal, job_identity
 from penumbra.layer_graph import layer_graph, portable_path
 from penumbra.lift import Noise, lift_frame, measure_noise, split_layer
 from penumbra.lift.solve import Precision
@@ -46,14 +48,16 @@ from penumbra.read import (
     CleanPlateReader,
     MaskReader,
     PlateReader,
+    compact_ranges,
     open_clean_plate,
     open_mask,
     open_plate,
     sequence_pattern,
 )
 from penumbra.reporting import Reporter
+from penumbra.tasks import TASK_STAGES, Task
 from penumbra.track import CameraTrack, locked_camera, read_homographies, track_camera
-from penumbra.working import SmallClip, measure_peak, working_clip, working_size
+from penumbra.working import SmallClip, load_working_clip, measure_peak, working_clip, working_size
 from penumbra.write import (
     FrameWriter,
     frame_entry,
@@ -78,15 +82,20 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What the work folder need not keep once all layers are written.
 SCRATCH = (
     "frames.npy", "masks.npy", "luma.npy", "occupied.npy", "encoded.npy", "background.npy", "valid.npy", "low.npy",
-    "clean_plate",
+    "clean_plate", FRAMES_APART,
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A job resolved against its footage: what every stage after `read` acts on."""
+    """A job resolved against its footage: what every stage after `read` acts on.
+
+    ``task``: which of the stages are this run's, None for all. ``named``: the job with the paths its author knows.
+    """
 
     job: Job
+    named: Job
+    task: Task | None
     plate: PlateReader
     masks: tuple[MaskReader, ...]
     clean: CleanPlateReader | None
@@ -98,6 +107,36 @@ class Shot:
     def footage(self) -> Footage:
         """The plate's facts."""
         return self.plate.footage
+
+    @property
+    def output(self) -> Path:
+        """The output folder."""
+        return Path(self.job.output.folder)
+
+    @property
+    def wanted(self) -> tuple[int, ...]:
+        """The frames this run makes."""
+        chunk = None if self.task is None else self.task.frames
+        return self.footage.frames if chunk is None else chunk
+
+    def enter(self, stage: str, message: str, fact: str) -> Any:
+        """Tells that a stage begins (``message`` empty: it need not) and gives what was found there before, or None.
+
+        Raises :class:`StageOrderError` where it is another task's and not done.
+        """
+        known, ours = self.journal.get(fact), self.task is None or stage in self.task.stages
+        if ours and message:
+            self.report.stage(stage, message)
+        if known is None and not ours:
+            needed = next(name for name, stages in TASK_STAGES.items() if stage in stages)
+            raise StageOrderError(
+                f"The stage {needed!r} of the job in {self.output} has not finished.", f"Run --stage {needed} first."
+            )
+        return known
+
+    def ends_with(self, task: str) -> bool:
+        """Whether nothing after this task is this run's."""
+        return self.task is not None and self.task.name == task
 
     @property
     def order(self) -> NDArray[np.int64]:
@@ -134,25 +173,45 @@ class CleanSource:
         return None if self._built is None else self._built.restlessness(index)
 
 
-def run(job: Job, on_event: OnEvent, resume: bool = False, report: Reporter | None = None) -> Path:
+def run(
+    job: Job,
+    on_event: OnEvent,
+    resume: bool = False,
+    report: Reporter | None = None,
+    task: Task | None = None,
+    named: Job | None = None,
+) -> Path:
     """Takes a shot apart; returns the manifest's path.
 
     ``job``'s paths are absolute (:meth:`Job.resolved`). Raises a :class:`PenumbraError`; then every file under its own
     name is whole, and the same call with ``resume`` goes on.
+
+    ``task``: do this part alone, and return the output folder unless it is the last. Tasks always go on from where
+    an earlier try stopped; machines need nothing in common but the output folder and the footage. ``named``: the job
+    with the paths the manifest shall name, where this machine reaches them under others.
     """
     report = report or Reporter(on_event)
     try:
-        with _open(job, report, resume) as shot:
+        with _open(job, named or job, report, resume, task) as shot:
             if shot.journal.get("finished") and _all_there(shot):
                 return _tell_done(shot)
             _read(shot)
             camera = _track(shot)
             clean = _clean_plate(shot, camera)
             clip = _make_small(shot, clean)
-            graphs, weights = _refine(shot, clip)
+            if shot.ends_with("prepare"):
+                return _tell_task_done(shot)
+            graphs = _refine(shot, clip)
             low = _decompose(shot, clip, graphs)
-            _lift_write_verify(shot, clip, clean, low)
-            return _finish(shot, camera, weights)
+            if shot.ends_with("refine"):
+                return _tell_task_done(shot)
+            if shot.ends_with("finish"):
+                _gather(shot)
+            else:
+                _lift_write_verify(shot, clip, clean, low)
+            if shot.ends_with("frames"):
+                return _tell_task_done(shot)
+            return _finish(shot, camera)
     except MemoryError as error:
         raise OutOfMemoryError(
             "There is not enough memory for one frame of this plate.", "Close other programs, or use a larger machine."
@@ -166,7 +225,7 @@ def run(job: Job, on_event: OnEvent, resume: bool = False, report: Reporter | No
 
 
 @contextmanager
-def _open(job: Job, report: Reporter, resume: bool) -> Iterator[Shot]:
+def _open(job: Job, named: Job, report: Reporter, resume: bool, task: Task | None) -> Iterator[Shot]:
     """Opens all footage, refusing what cannot work before anything is written."""
     report.stage("read", "Opening the footage")
     with ExitStack() as stack:
@@ -186,11 +245,43 @@ def _open(job: Job, report: Reporter, resume: bool) -> Iterator[Shot]:
             report.warn(warning)
         prepare_output(Path(job.output.folder))
         journal = Journal(Path(job.output.folder))
-        folders = job.sequences
-        journal.open(job_digest(job, _inputs(job)), folders, resume, job.output.replace)
-        size = job.model.working_size or working_size(footage.canvas, *_trained_short_side(job))
+        _take(journal, job, resume, task)
+        size = _working_size(journal, job, footage)
         small = SmallClip(journal.work, len(footage.frames), len(masks), footage.canvas, size)
-        yield Shot(job, plate, masks, clean, journal, report, small)
+        shot = Shot(job, named, task, plate, masks, clean, journal, report, small)
+        _check_chunk(shot)
+        journal.recall_frames(shot.wanted)
+        yield shot
+
+
+def _take(journal: Journal, job: Job, resume: bool, task: Task | None) -> None:
+    """The output folder, for the whole job or for one task of it."""
+    identity = job_identity(job, _inputs(job))
+    if task is None:
+        journal.open(identity, job.sequences, resume, job.output.replace)
+    elif task.name == "prepare":
+        journal.begin_task(identity, job.sequences, job.output.replace)
+    else:
+        journal.join_task(identity, alone=task.name != "frames")
+
+
+def _working_size(journal: Journal, job: Job, footage: Footage) -> tuple[int, int]:
+    """As the clip was read, wherever the weights that decided it lie."""
+    known = journal.get("read")
+    if known is not None:
+        height, width = known["working_size"]
+        return height, width
+    return job.model.working_size or working_size(footage.canvas, *_trained_short_side(job))
+
+
+def _check_chunk(shot: Shot) -> None:
+    unknown = [number for number in shot.wanted if number not in shot.footage.frames]
+    if unknown:
+        frames = shot.footage.frames
+        raise JobError(
+            f"The job has no frame {compact_ranges(unknown)}: its plate runs from {frames[0]} to {frames[-1]}.",
+            "Give frames of the plate with --frames.",
+        )
 
 
 def _trained_short_side(job: Job) -> tuple[int, ...]:
@@ -210,7 +301,8 @@ def _trained_short_side(job: Job) -> tuple[int, ...]:
 
 def _read(shot: Shot) -> None:
     """Every frame once: small versions to disk; refuses masks that are empty throughout."""
-    if shot.journal.get("read") is None:
+    facts = shot.enter("read", "", "read")
+    if facts is None:
         shot.small.create()
         frames = shot.footage.frames
 
@@ -222,8 +314,9 @@ def _read(shot: Shot) -> None:
         results = list(_in_order(shot, shrink_frame, len(frames)))
         present = np.array([row for row, _ in results])
         broken = [frames[i] for i, (_, bad) in enumerate(results) if bad]
-        shot.journal.put("read", {"present": present.any(axis=0).tolist(), "not_finite": broken})
-    facts = shot.journal.get("read")
+        shot.small.flush()
+        facts = {"present": present.any(axis=0).tolist(), "not_finite": broken, "working_size": shot.small.size}
+        shot.journal.put("read", facts)
     for mask, present in zip(shot.job.masks, facts["present"], strict=True):
         if not present:
             raise EmptyMaskError(
@@ -239,9 +332,8 @@ def _read(shot: Shot) -> None:
 
 def _track(shot: Shot) -> CameraTrack:
     """One homography per frame to a reference frame."""
-    shot.report.stage("track", "Tracking the camera")
+    known = shot.enter("track", "Tracking the camera", "camera")
     numbers, camera = shot.footage.frames, shot.job.camera
-    known = shot.journal.get("camera")
     if known is not None:
         return CameraTrack.from_dict(known)
     if camera.mode == "locked":
@@ -258,13 +350,15 @@ def _track(shot: Shot) -> CameraTrack:
 
 def _clean_plate(shot: Shot, camera: CameraTrack) -> CleanSource:
     """The median of valid pixels, or the user's own clean plate."""
-    shot.report.stage("clean plate", "Making the clean plate")
+    known = shot.enter("clean plate", "Making the clean plate", "clean_plate")
     for warning in camera.warnings:
         shot.report.warn(warning)
     if shot.clean is not None:
+        if known is None:
+            shot.journal.put("clean_plate", True)
         return CleanSource(shot, None)
     folder, numbers = shot.journal.work / "clean_plate", shot.footage.frames
-    if shot.journal.get("clean_plate") is None:
+    if known is None:
         folder.mkdir(exist_ok=True)
         build_clean_plate(
             numbers,
@@ -276,39 +370,60 @@ def _clean_plate(shot: Shot, camera: CameraTrack) -> CleanSource:
             shot.report.should_stop,
             DisplayEncoding(peak=measure_peak(shot.small)),
         )
-        shot.journal.put("clean_plate", True)
     built = load_clean_plate(folder, camera.homographies, numbers)
     for warning in built.warnings:
         shot.report.warn(warning)
-    shot.journal.put("never_seen_share", built.never_seen_share)
-    pixels = zip(numbers, built.misfit.tolist(), strict=True)
-    shot.journal.put("misfit", {str(number): round(away, 3) for number, away in pixels if np.isfinite(away)})
+    if known is None:
+        shot.journal.put("never_seen_share", built.never_seen_share)
+        pixels = zip(numbers, built.misfit.tolist(), strict=True)
+        shot.journal.put("misfit", {str(number): round(away, 3) for number, away in pixels if np.isfinite(away)})
+        shot.journal.put("clean_plate", True)
     return CleanSource(shot, built)
 
 
 def _make_small(shot: Shot, clean: CleanSource) -> WorkingClip:
-    """The clip as the network sees it."""
-    shot.report.stage("prepare", "Preparing the working clip")
-    encoding = DisplayEncoding(peak=measure_peak(shot.small))
-    return working_clip(
-        shot.small, shot.footage.frames, shot.job.names, shot.order, clean, encoding, shot.report.step,
-        clean.restlessness,
+    """The clip as the network sees it, and the plate's noise as it sees that."""
+    known = shot.enter("prepare", "Preparing the working clip", "small")
+    small, numbers, names = shot.small, shot.footage.frames, shot.job.names
+    if known is not None:
+        return load_working_clip(small, numbers, names, shot.order, DisplayEncoding(peak=known["peak"]))
+    encoding = DisplayEncoding(peak=measure_peak(small))
+    clip = working_clip(
+        small, numbers, names, shot.order, clean, encoding, shot.report.step, clean.restlessness
     )  # fmt: skip
+    shot.journal.put("small", {"peak": encoding.peak, "noise": _measure_noise(shot, clip, clean).level})
+    return clip
 
 
-def _refine(shot: Shot, clip: WorkingClip) -> tuple[Path, dict[str, Any]]:
-    """The folder of graphs to decompose with, tuned to the shot where the job asks for it, and what they are."""
+def _measure_noise(shot: Shot, clip: WorkingClip, clean: CleanSource) -> Noise:
+    """The plate's noise, measured on frames spread over the clip where no mask covers anything."""
+    count = len(clip.numbers)
+    chosen = sorted({round(i * (count - 1) / max(1, NOISE_SAMPLES - 1)) for i in range(NOISE_SAMPLES)})
+
+    def samples() -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
+        for index in chosen:
+            number = clip.numbers[index]
+            yield shot.plate.read(number).pixels, clean(index)[0], shot.occupied_at(number)
+
+    return measure_noise(samples(), clip.encoding)
+
+
+def _refine(shot: Shot, clip: WorkingClip) -> Path:
+    """The folder of graphs to decompose with, tuned to the shot where the job asks for it."""
     settings, model = shot.job.refine, shot.job.model
     shipped = (SHIPPED_WEIGHTS / "layer_decoder.onnx").exists()
     if settings.off and model.weights == "auto":
         if not shipped:
             raise JobError("No weights are shipped with this build.", "Ask for refinement: --refine 5min.")
-        return SHIPPED_WEIGHTS, _weights_facts("shipped", SHIPPED_WEIGHTS, 0)
+        shot.enter("refine", "", "weights")
+        if shot.journal.get("low") is None:
+            shot.journal.put("weights", _weights_facts("shipped", SHIPPED_WEIGHTS, 0))
+        return SHIPPED_WEIGHTS
     if settings.off and model.weights == "random":
         raise JobError("Random weights know nothing without refinement.", "Use --refine 5min, or other weights.")
-    shot.report.stage("refine", "Learning the shot" if not settings.off else "Preparing the weights")
+    known = shot.enter("refine", "Learning the shot" if not settings.off else "Preparing the weights", "weights")
     graphs = shot.journal.work / "graphs"
-    if shot.journal.get("weights") is None:
+    if known is None:
         # The only door to torch: a run without refinement never imports it.
         from penumbra.training.tune import tune
 
@@ -316,7 +431,7 @@ def _refine(shot: Shot, clip: WorkingClip) -> tuple[Path, dict[str, Any]]:
         weights = SHIPPED_WEIGHTS / "weights.safetensors" if source == "auto" else Path(source)
         steps = tune(clip, None if source == "random" else weights, shot.job, shot.journal.work, graphs, shot.report)
         shot.journal.put("weights", _weights_facts(source, graphs, steps))
-    return graphs, shot.journal.get("weights")
+    return graphs
 
 
 def _weights_facts(source: str, graphs: Path, steps: int) -> dict[str, Any]:
@@ -328,9 +443,9 @@ def _weights_facts(source: str, graphs: Path, steps: int) -> dict[str, Any]:
 
 def _decompose(shot: Shot, clip: WorkingClip, graphs: Path) -> NDArray[np.float32]:
     """Every object's low-resolution layer at every frame: (N, K, h, w, 4) straight RGBA, display-encoded."""
-    shot.report.stage("decompose", "Predicting the layers")
+    known = shot.enter("decompose", "Predicting the layers", "low")
     path = shot.journal.work / "low.npy"
-    if shot.journal.get("low") is None:
+    if known is None:
         models = LayerModels.load(graphs, shot.job.model.device)
         shot.report.emit(Event("progress", "decompose", total=len(clip.numbers), message=models.line))
         shape = (*clip.masks.shape, 4)
@@ -353,10 +468,10 @@ def _unexplained(clip: WorkingClip, index: int, rgba: FloatArray) -> float:
 
 def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: NDArray[np.float32]) -> None:
     """Plate-resolution layers, written and read back, frame by frame."""
-    report, journal, footage = shot.report, shot.journal, shot.footage
+    report, journal, footage, output = shot.report, shot.journal, shot.footage, shot.output
+    todo = _unfinished(shot)
     report.stage("lift", "Writing the layers")
-    noise = _noise(shot, clip, clean, low)
-    output = Path(shot.job.output.folder)
+    noise = Noise(journal.get("small")["noise"])
     writer = FrameWriter(output, footage, shot.job.output, SOFTWARE)
     order, precision = shot.order, Precision(shot.job.output.precision)
 
@@ -380,40 +495,71 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
         verdict = verify_frame(output, footage, [layer.name for layer in stack.layers], plate)
         journal.finish_frame(number, frame_entry(verdict))
 
-    _all_there(shot)
-    todo = [index for index, number in enumerate(footage.frames) if number not in journal.frames]
-    report.already(len(footage.frames) - len(todo))
-    for _ in _in_order(shot, lambda i: finish_frame(todo[i]), len(todo), offset=len(footage.frames) - len(todo)):
+    already = len(shot.wanted) - len(todo)
+    report.already(already)
+    for _ in _in_order(shot, lambda i: finish_frame(todo[i]), len(todo), offset=already):
         pass
 
 
-def _noise(shot: Shot, clip: WorkingClip, clean: CleanSource, low: NDArray[np.float32]) -> Noise:
-    """The plate's noise, measured on frames spread over the clip where neither masks nor network cover anything."""
-    known = shot.journal.get("noise")
-    if known is None:
-        count = len(clip.numbers)
-        chosen = sorted({round(i * (count - 1) / max(1, NOISE_SAMPLES - 1)) for i in range(NOISE_SAMPLES)})
-
-        def samples() -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
-            for index in chosen:
-                number = clip.numbers[index]
-                yield shot.plate.read(number).pixels, clean(index)[0], shot.occupied_at(number)
-
-        known = measure_noise(samples(), clip.encoding).level
-        shot.journal.put("noise", known)
-    return Noise(known)
+def _unfinished(shot: Shot) -> list[int]:
+    """Indices of the frames that this run has yet to make."""
+    _all_there(shot)
+    frames = shot.footage.frames
+    return [frames.index(number) for number in shot.wanted if number not in shot.journal.frames]
 
 
-def _finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> Path:
+def _gather(shot: Shot) -> None:
+    """Reads back, on this machine, what tasks wrote on others, and takes their frames into the journal.
+
+    Raises :class:`StageOrderError` where frames are missing, and :class:`OutputError` where files are not what their
+    task has read back itself; the frames concerned are made again by the next try.
+    """
+    journal, frames = shot.journal, shot.footage.frames
+    missing = [frames[index] for index in _unfinished(shot)]
+    if missing:
+        raise StageOrderError(f"{_frames(missing)} not finished.", _again(missing))
+    shot.report.stage("verify", "Reading the layers back")
+    todo = sorted(journal.recalled)
+
+    def agrees(index: int) -> bool:
+        number = todo[index]
+        try:
+            verdict = verify_frame(shot.output, shot.footage, shot.job.order_at(number), shot.plate.read(number))
+        except OutputError:
+            return False
+        entry = frame_entry(verdict)
+        if entry == journal.frames[number]:
+            journal.finish_frame(number, entry)
+            return True
+        return False
+
+    altered = [number for number, good in zip(todo, _in_order(shot, agrees, len(todo)), strict=True) if not good]
+    for number in altered:
+        journal.withdraw_frame(number)
+    if altered:
+        raise OutputError(f"{_frames(altered)} not as written: files were changed or damaged.", _again(altered))
+
+
+def _frames(numbers: list[int]) -> str:
+    return f"Frame {numbers[0]} is" if len(numbers) == 1 else f"Frames {compact_ranges(numbers)} are"
+
+
+def _again(numbers: list[int]) -> str:
+    return f"Run --stage frames --frames {compact_ranges(numbers).replace(' ', '')}, then this again."
+
+
+def _finish(shot: Shot, camera: CameraTrack) -> Path:
     """Previews, the manifest, and the end of the work folder's large files."""
-    report, journal, job = shot.report, shot.journal, shot.job
-    output = Path(job.output.folder)
+    report, journal, job, output = shot.report, shot.journal, shot.job, shot.output
     if job.output.previews:
         report.stage("previews", "Drawing the previews")
         write_previews(output, shot.footage, job.names, job.order_at, shot.plate.read, report.step, report.should_stop)
     report.close_stage()
-    manifest = _manifest(shot, camera, weights)
-    write_composites(output, layer_graph(manifest, _plate_pattern(job.plate.path, output)))
+    manifest = _manifest(shot, camera)
+    # Paths of another system mean nothing to this one: `penumbra composites` puts them right where they do.
+    author = shot.named if Path(shot.named.output.folder).is_absolute() else job
+    pattern = _plate_pattern(job.plate.path, author.plate.path, Path(author.output.folder))
+    write_composites(output, layer_graph(manifest, pattern), Path(author.output.folder))
     write_manifest(output, manifest)
     outside = [number for number, entry in sorted(journal.frames.items()) if not entry["within_bound"]]
     journal.put("finished", not outside)
@@ -424,7 +570,7 @@ def _finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> Path:
         )
     journal.discard(SCRATCH)
     # Were a layer to be lost later, a resumed run makes these again.
-    journal.drop("read", "clean_plate", "low")
+    journal.drop("read", "clean_plate", "small", "low")
     return _tell_done(shot)
 
 
@@ -434,51 +580,66 @@ def rewrite_composites(folder: Path) -> None:
     A plate that is not where it was is left out.
     """
     manifest = load_manifest(folder)
+    path = manifest["job"]["plate"]["path"]
     try:
-        plate = _plate_pattern(manifest["job"]["plate"]["path"], folder)
+        plate = _plate_pattern(path, path, folder)
     except FootageError:
         plate = None
     write_composites(folder, layer_graph(manifest, plate))
 
 
-def _plate_pattern(plate: str, output: Path) -> str | None:
-    """The plate's files as hosts name them; None for a movie, which hosts decode in their own ways."""
+def _plate_pattern(plate: str, named: str, output: Path) -> str | None:
+    """The plate's files as hosts name them, where it is called ``named`` and the folder of the layers ``output``.
+
+    None for a movie, which hosts decode in their own ways.
+    """
     pattern = sequence_pattern(plate)
-    return None if pattern is None else portable_path(pattern, output)
+    if pattern is None:
+        return None
+    folder = Path(named) if Path(plate).is_dir() else Path(named).parent
+    return portable_path(str(folder / Path(pattern).name), output)
 
 
 def _all_there(shot: Shot) -> bool:
     """Whether every file of a finished run still lies where it was written; forgets the frames that miss one."""
-    output, padding = Path(shot.job.output.folder), shot.footage.padding
+    output, padding = shot.output, shot.footage.padding
     names = shot.job.sequences
     lost = [
         number
-        for number in shot.footage.frames
+        for number in shot.wanted
         if not all(frame_path(output, name, number, padding).is_file() for name in names)
     ]
     shot.journal.forget_frames(lost)
     return not lost and (output / "manifest.json").is_file()
 
 
+def _tell_task_done(shot: Shot) -> Path:
+    assert shot.task is not None
+    shot.report.close_stage()
+    count = len(shot.wanted)
+    shot.report.emit(Event("done", shot.task.stages[-1], count, count, path=str(shot.output)))
+    return shot.output
+
+
 def _tell_done(shot: Shot) -> Path:
-    path, count = Path(shot.job.output.folder) / "manifest.json", len(shot.journal.frames)
+    path, count = shot.output / "manifest.json", len(shot.journal.frames)
     shot.report.emit(Event("done", done=count, total=count, path=str(path)))
     return path
 
 
-def _manifest(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> dict[str, Any]:
-    """What was made, from what, with what, and how well it recomposes."""
-    job, footage, entries = shot.job, shot.footage, shot.journal.frames
+def _manifest(shot: Shot, camera: CameraTrack) -> dict[str, Any]:
+    """What was made, from what, with what, and how well it recomposes; paths as the job's author knows them."""
+    job, footage, entries = shot.named, shot.footage, shot.journal.frames
     return {
         "engine": __version__,
         "job": job.to_dict(),
-        "plate": footage_facts(footage),
+        "plate": {**footage_facts(footage), "path": job.plate.path},
         "objects": [
             {"name": mask.name, "mask": mask.path, "missing_frames": list(reader.missing)}
             for mask, reader in zip(job.masks, shot.masks, strict=True)
         ],
         "order": {str(number): list(job.order_at(number)) for number in footage.frames},
-        "weights": weights,
+        "weights": shot.journal.get("weights"),
         "camera": {"mode": job.camera.mode, "locked": camera.locked, "homographies": camera.to_dict()},
         "clean_plate": {
             "own": job.clean_plate.path if job.clean_plate else None,
@@ -486,7 +647,7 @@ def _manifest(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> dict[
             "misfit": shot.journal.get("misfit"),
         },
         "working_size": list(shot.small.size),
-        "noise": shot.journal.get("noise"),
+        "noise": shot.journal.get("small")["noise"],
         "provider": shot.journal.get("low")["provider"],
         "provider_line": shot.journal.get("low").get("provider_line"),
         "reconstruction_error": shot.journal.get("low").get("reconstruction"),

@@ -64,6 +64,11 @@ class SmallClip:
         """One of the arrays as a memory map."""
         return np.lib.format.open_memmap(self.folder / f"{name}.npy", mode=mode)
 
+    def flush(self) -> None:
+        """To the disk, where other machines see it."""
+        for name in self._shapes:
+            np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="r+").flush()
+
     def add(self, index: int, plate: Plate, masks: Sequence[Mask]) -> None:
         """Writes the small versions of one frame. Different frames may be added from different threads."""
         height, width = self.size
@@ -125,16 +130,19 @@ def working_clip(
         arrays["background"][index] = encoding.encode(shrink(clean, size))
         arrays["valid"][index] = shrink(seen, size) * _credible(restless_at(index), masks[index], size)
         on_progress(index + 1, count)
-    return WorkingClip(
-        tuple(numbers),
-        tuple(names),
-        arrays["encoded"],
-        masks,
-        arrays["background"],
-        arrays["valid"],
-        order,
-        encoding,
+    for array in arrays.values():
+        array.flush()
+    return load_working_clip(small, numbers, names, order, encoding)
+
+
+def load_working_clip(
+    small: SmallClip, numbers: Sequence[int], names: Sequence[str], order: NDArray[np.int64], encoding: DisplayEncoding
+) -> WorkingClip:
+    """The clip that :func:`working_clip` left in files."""
+    encoded, masks, background, valid = (
+        cast("FloatArray", small.array(name)) for name in ("encoded", "masks", "background", "valid")
     )
+    return WorkingClip(tuple(numbers), tuple(names), encoded, masks, background, valid, order, encoding)
 
 
 def _credible(restless: FloatArray | None, masks: FloatArray, size: tuple[int, int]) -> FloatArray:

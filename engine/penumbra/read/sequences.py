@@ -148,6 +148,15 @@ def find_clip(path: str) -> FileClip:
     return FileClip(path, str(pattern), files, pattern.width)
 
 
+def files_of_clip(path: str, numbers: Iterable[int] | None = None) -> list[Path]:
+    """The files a user's path means: a movie's one, or a sequence's, of the frames ``numbers`` where they are given."""
+    clip = find_clip(path)
+    if clip.movie is not None:
+        return [clip.movie]
+    wanted = set(clip.files if numbers is None else numbers)
+    return [file for number, file in clip.files.items() if number in wanted]
+
+
 def sequence_pattern(path: str) -> str | None:
     """The files a user's path means, with one ``%04d`` for the frame number; None for a movie or a lone still."""
     clip = find_clip(path)
