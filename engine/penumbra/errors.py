@@ -108,6 +108,12 @@ class OutputOfAnotherJobError(OutputError):
     code = "output_of_another_job"
 
 
+class OutputInUseError(OutputError):
+    """Another run works in the output folder."""
+
+    code = "output_in_use"
+
+
 class WeightsError(PenumbraError):
     """Weights that cannot be read, do not fit, or are refused for safety."""
 

@@ -42,6 +42,7 @@ from penumbra.journal import Journal, job_digest
 from penumbra.layer_graph import layer_graph, portable_path
 from penumbra.lift import Noise, lift_frame, measure_noise, split_layer
 from penumbra.lift.solve import Precision
+from penumbra.lock import hold
 from penumbra.read import (
     CleanPlateReader,
     MaskReader,
@@ -186,6 +187,7 @@ def _open(job: Job, report: Reporter, resume: bool) -> Iterator[Shot]:
             report.warn(warning)
         prepare_output(Path(job.output.folder))
         journal = Journal(Path(job.output.folder))
+        stack.enter_context(hold(journal.work))
         folders = job.sequences
         journal.open(job_digest(job, _inputs(job)), folders, resume, job.output.replace)
         size = job.model.working_size or working_size(footage.canvas, *_trained_short_side(job))
