@@ -114,6 +114,12 @@ class StageOrderError(OutputError):
     code = "stage_order"
 
 
+class OutputInUseError(OutputError):
+    """Another run works in the output folder."""
+
+    code = "output_in_use"
+
+
 class WeightsError(PenumbraError):
     """Weights that cannot be read, do not fit, or are refused for safety."""
 

@@ -16,6 +16,7 @@ from typing import Any
 from penumbra import __version__
 from penumbra.errors import OutputError, OutputOfAnotherJobError, StageOrderError
 from penumbra.job import Job
+from penumbra.lock import LOCK_FOLDER
 from penumbra.storage import atomic_path, sweep_temporaries
 
 WORK_FOLDER = ".penumbra"
@@ -230,8 +231,7 @@ class Journal:
         try:
             for name in folders:
                 _remove_sequence(self.output / name)
-            if self.work.exists():
-                shutil.rmtree(self.work)
+            self._empty_work()
             (self.output / "manifest.json").unlink(missing_ok=True)
             self.work.mkdir(parents=True, exist_ok=True)
             facts = {"digest": identity.exact, "portable": identity.portable, "engine": __version__}
@@ -239,6 +239,11 @@ class Journal:
             self._write_facts()
         except OSError as error:
             raise OutputError(f"The output folder {self.output} cannot be written: {error}.") from error
+
+    def _empty_work(self) -> None:
+        """Removes everything in the work folder but the claim on it."""
+        if self.work.is_dir():
+            self.discard(path.name for path in self.work.iterdir() if path.name != LOCK_FOLDER)
 
     def _write_facts(self) -> None:
         with atomic_path(self._facts_file) as temporary:

@@ -44,6 +44,7 @@ from penumbra.journal import FRAMES_APART, Journal, job_identity
 from penumbra.layer_graph import layer_graph, portable_path
 from penumbra.lift import Noise, lift_frame, measure_noise, split_layer
 from penumbra.lift.solve import Precision
+from penumbra.lock import STALE_SECONDS, hold
 from penumbra.read import (
     CleanPlateReader,
     MaskReader,
@@ -78,6 +79,8 @@ SOFTWARE = f"Penumbra {__version__}"
 WORKERS = max(1, min(2, os.cpu_count() or 1))
 NOISE_SAMPLES = 7
 LEAST_FRAMES = 2
+# How long a task waits for another's claim: a farm sends a dead machine's task to the next one at once.
+TASK_PATIENCE = STALE_SECONDS + 30
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What the work folder need not keep once all layers are written.
 SCRATCH = (
@@ -245,6 +248,7 @@ def _open(job: Job, named: Job, report: Reporter, resume: bool, task: Task | Non
             report.warn(warning)
         prepare_output(Path(job.output.folder))
         journal = Journal(Path(job.output.folder))
+        stack.enter_context(hold(journal.work) if task is None else hold(journal.work, task.claim, TASK_PATIENCE))
         _take(journal, job, resume, task)
         size = _working_size(journal, job, footage)
         small = SmallClip(journal.work, len(footage.frames), len(masks), footage.canvas, size)

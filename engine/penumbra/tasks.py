@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from penumbra.errors import JobError
+from penumbra.lock import EVERYTHING
 
 # What each task does of the pipeline's stages, in the order tasks need each other.
 TASK_STAGES = {
@@ -33,6 +34,13 @@ class Task:
                 f"--frames with --stage {self.name} means nothing: that task is about the whole clip.",
                 "Leave --frames out; a job file (--save-job) holds the plate's own range.",
             )
+
+    @property
+    def claim(self) -> str:
+        """What of the output folder it works on: a chunk of frames, beside other chunks, or everything, alone."""
+        if self.name != "frames":
+            return EVERYTHING
+        return f"frames-{self.frames[0]}-{self.frames[-1]}-{len(self.frames)}" if self.frames else "frames-all"
 
     @property
     def stages(self) -> tuple[str, ...]:
