@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class Journal:
         self._facts: dict[str, Any] = {}
         self.frames: dict[int, dict[str, Any]] = {}
         self.recalled: set[int] = set()
+        self._recalled_seconds = 0.0
 
     def open(self, identity: JobIdentity, folders: Iterable[str], resume: bool, replace: bool) -> None:
         """Takes the output folder for a job.
@@ -98,18 +99,11 @@ class Journal:
     def recall_frames(self, numbers: Iterable[int]) -> None:
         """Looks which of these frames were finished by tasks beside each other."""
         for number in numbers if self._apart.is_dir() else ():
-            entry = self._read_apart(number)
-            if entry is not None and number not in self.frames:
-                self.frames[number] = entry
+            found = self._read_apart(number)
+            if found is not None and number not in self.frames:
+                self.frames[number], seconds = found
                 self.recalled.add(number)
-
-    def keep_recalled(self) -> None:
-        """Takes the frames recalled into the one file, which outlives the tasks'."""
-        with self._lock:
-            lines = [json.dumps({"frame": number, **entry}) + "\n" for number, entry in sorted(self.frames.items())]
-            with atomic_path(self._frames_file) as temporary:
-                temporary.write_text("".join(lines), encoding="utf-8")
-            self.recalled.clear()
+                self._recalled_seconds += seconds
 
     def get(self, name: str) -> Any:
         """A fact, or None."""
@@ -121,12 +115,22 @@ class Journal:
             self._facts[name] = value
             self._write_facts()
 
-    def finish_frame(self, number: int, entry: dict[str, Any]) -> None:
-        """Writes that all files of a frame are whole and verified."""
+    def seconds(self, more: Mapping[str, float]) -> dict[str, float]:
+        """Seconds by stage of all finished tasks, and ``more``."""
+        apart = {"lift": self._recalled_seconds} if self._recalled_seconds else {}
+        return _sum(self._facts.get("seconds", {}), apart, more)
+
+    def book(self, more: Mapping[str, float]) -> None:
+        """Adds a finished task's seconds by stage; tasks beside others have written theirs frame by frame."""
+        if not self._beside_others:
+            self.put("seconds", _sum(self._facts.get("seconds", {}), more))
+
+    def finish_frame(self, number: int, entry: dict[str, Any], seconds: float = 0.0) -> None:
+        """Writes that all files of a frame are whole and verified, and how long that took."""
         with self._lock:
             self.frames[number] = entry
             if self._beside_others:
-                self._write_apart(number, entry)
+                self._write_apart(number, {"seconds": round(seconds, 3), "entry": entry})
                 return
             with self._frames_file.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps({"frame": number, **entry}) + "\n")
@@ -169,17 +173,17 @@ class Journal:
         if alone:
             sweep_temporaries(self.output)
 
-    def _write_apart(self, number: int, entry: dict[str, Any]) -> None:
+    def _write_apart(self, number: int, body: dict[str, Any]) -> None:
         self._apart.mkdir(exist_ok=True)
         with atomic_path(self._apart / f"{number}.json") as temporary:
-            temporary.write_text(json.dumps(entry), encoding="utf-8")
+            temporary.write_text(json.dumps(body), encoding="utf-8")
 
-    def _read_apart(self, number: int) -> dict[str, Any] | None:
+    def _read_apart(self, number: int) -> tuple[dict[str, Any], float] | None:
         try:
-            entry = json.loads((self._apart / f"{number}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            body = json.loads((self._apart / f"{number}.json").read_text(encoding="utf-8"))
+            return dict(body["entry"]), float(body["seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return entry if isinstance(entry, dict) else None
 
     def _load(self) -> None:
         try:
@@ -248,6 +252,14 @@ class Journal:
     def _write_facts(self) -> None:
         with atomic_path(self._facts_file) as temporary:
             temporary.write_text(json.dumps(self._facts, indent=1), encoding="utf-8")
+
+
+def _sum(*parts: Mapping[str, float]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for part in parts:
+        for stage, spent in part.items():
+            total[stage] = round(total.get(stage, 0.0) + spent, 3)
+    return total
 
 
 def _remove_sequence(folder: Path) -> None:

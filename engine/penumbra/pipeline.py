@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
@@ -480,7 +481,7 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
     order, precision = shot.order, Precision(shot.job.output.precision)
 
     def finish_frame(index: int) -> None:
-        number = footage.frames[index]
+        began, number = time.monotonic(), footage.frames[index]
         plate, masks = shot.plate.read(number), [mask.coverage for mask in shot.masks_at(number)]
         behind, seen = clean(index)
         stack = lift_frame(
@@ -497,7 +498,7 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
         if shot.job.output.combined != "off":
             write_combined(output, footage, shot.job.output, SOFTWARE, stack, plate.data)
         verdict = verify_frame(output, footage, [layer.name for layer in stack.layers], plate)
-        journal.finish_frame(number, frame_entry(verdict))
+        journal.finish_frame(number, frame_entry(verdict), time.monotonic() - began)
 
     already = len(shot.wanted) - len(todo)
     report.already(already)
@@ -620,6 +621,7 @@ def _all_there(shot: Shot) -> bool:
 def _tell_task_done(shot: Shot) -> Path:
     assert shot.task is not None
     shot.report.close_stage()
+    shot.journal.book(shot.report.seconds)
     count = len(shot.wanted)
     shot.report.emit(Event("done", shot.task.stages[-1], count, count, path=str(shot.output)))
     return shot.output
@@ -657,7 +659,7 @@ def _manifest(shot: Shot, camera: CameraTrack) -> dict[str, Any]:
         "reconstruction_error": shot.journal.get("low").get("reconstruction"),
         "frames": {str(number): entry for number, entry in sorted(entries.items())},
         "warnings": list(shot.report.warnings),
-        "seconds": dict(shot.report.seconds),
+        "seconds": shot.journal.seconds(shot.report.seconds),
     }
 
 

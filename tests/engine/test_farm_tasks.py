@@ -13,6 +13,7 @@ import pytest
 from engine.test_pipeline import digests, left_behind
 from engine.tiny_clip import FIRST, FRAMES, tiny_job, write_clip
 from penumbra import errors
+from penumbra.events import parse_event
 from penumbra.farm.path_mapping import load_path_mapping
 from penumbra.job import CleanPlateSettings, ModelSettings
 from penumbra.launch import child_environment
@@ -48,7 +49,7 @@ def everything(job, chunk=3, **options):
 def result(folder):
     """Every file of a finished folder but the manifest, which is given without its times."""
     manifest = load_manifest(folder)
-    del manifest["seconds"]
+    assert {"read", "lift"} <= manifest.pop("seconds").keys()
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and ".penumbra" not in path.parts]
     rest = {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != "manifest.json"}
     return manifest, rest
@@ -217,6 +218,30 @@ def test_chunks_run_at_the_same_time_by_processes_end_in_the_bytes_of_one_run(cl
         assert process.returncode == 0, said
     work(job, "finish")
     assert result(clip / "out") == result(tmp_path / "single")
+
+
+def test_a_killed_chunk_is_taken_up_at_once_and_ends_in_the_same_bytes(tmp_path):
+    write_clip(tmp_path, frames=24)
+    job = farm_job(tmp_path)
+    run(job, lambda event: None)
+    (tmp_path / "out").rename(tmp_path / "single")
+    (tmp_path / "job.json").write_text(job.to_json())
+    work(job, "prepare")
+    work(job, "refine")
+    command = [sys.executable, "-m", "penumbra", "decompose", "--job", str(tmp_path / "job.json"), "--stage", "frames"]
+    with subprocess.Popen([*command, "--json"], env=child_environment(), stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            event = parse_event(line)
+            if (event.event, event.stage) == ("progress", "lift"):
+                break
+        process.kill()
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / ".penumbra" / "frames").iterdir()}
+    assert 0 < len(kept) < 24
+    work(job, "frames", range(FIRST, FIRST + 24))
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    work(job, "finish")
+    assert result(tmp_path / "out") == result(tmp_path / "single")
+    assert not left_behind(tmp_path)
 
 
 def test_storage_that_has_another_name_on_another_machine_is_the_same_job(clip, job, tmp_path):
