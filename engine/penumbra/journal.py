@@ -51,8 +51,7 @@ class Journal:
         self._lock = threading.Lock()
         self._facts: dict[str, Any] = {}
         self.frames: dict[int, dict[str, Any]] = {}
-        self.recalled: set[int] = set()
-        self._recalled_seconds = 0.0
+        self.recalled: dict[int, dict[str, Any]] = {}
 
     def open(self, identity: JobIdentity, folders: Iterable[str], resume: bool, replace: bool) -> None:
         """Takes the output folder for a job.
@@ -97,13 +96,11 @@ class Journal:
         self._join(alone)
 
     def recall_frames(self, numbers: Iterable[int]) -> None:
-        """Looks which of these frames were finished by tasks beside each other."""
+        """Looks which of these frames were finished by tasks beside each other, and what was ``noted`` of them."""
         for number in numbers if self._apart.is_dir() else ():
             found = self._read_apart(number)
             if found is not None and number not in self.frames:
-                self.frames[number], seconds = found
-                self.recalled.add(number)
-                self._recalled_seconds += seconds
+                self.frames[number], self.recalled[number] = found
 
     def get(self, name: str) -> Any:
         """A fact, or None."""
@@ -117,20 +114,22 @@ class Journal:
 
     def seconds(self, more: Mapping[str, float]) -> dict[str, float]:
         """Seconds by stage of all finished tasks, and ``more``."""
-        apart = {"lift": self._recalled_seconds} if self._recalled_seconds else {}
-        return _sum(self._facts.get("seconds", {}), apart, more)
+        apart = ({"lift": noted["seconds"]} for noted in self.recalled.values())
+        return _sum(self._facts.get("seconds", {}), *apart, more)
 
     def book(self, more: Mapping[str, float]) -> None:
         """Adds a finished task's seconds by stage; tasks beside others have written theirs frame by frame."""
         if not self._beside_others:
             self.put("seconds", _sum(self._facts.get("seconds", {}), more))
 
-    def finish_frame(self, number: int, entry: dict[str, Any], seconds: float = 0.0) -> None:
-        """Writes that all files of a frame are whole and verified, and how long that took."""
+    def finish_frame(self, number: int, entry: dict[str, Any], noted: dict[str, Any] | None = None) -> None:
+        """Writes that all files of a frame are whole and verified; ``noted``: what the task that gathers wants to know
+        of it, ``seconds`` at least.
+        """
         with self._lock:
             self.frames[number] = entry
             if self._beside_others:
-                self._write_apart(number, {"seconds": round(seconds, 3), "entry": entry})
+                self._write_apart(number, {"entry": entry, "noted": noted})
                 return
             with self._frames_file.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps({"frame": number, **entry}) + "\n")
@@ -178,10 +177,10 @@ class Journal:
         with atomic_path(self._apart / f"{number}.json") as temporary:
             temporary.write_text(json.dumps(body), encoding="utf-8")
 
-    def _read_apart(self, number: int) -> tuple[dict[str, Any], float] | None:
+    def _read_apart(self, number: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
         try:
             body = json.loads((self._apart / f"{number}.json").read_text(encoding="utf-8"))
-            return dict(body["entry"]), float(body["seconds"])
+            return dict(body["entry"]), dict(body["noted"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

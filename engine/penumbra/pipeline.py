@@ -41,7 +41,7 @@ from penumbra.errors import (
 from penumbra.events import Event, OnEvent
 from penumbra.frames import Footage, Mask, WorkingClip
 from penumbra.job import Job
-from penumbra.journal import FRAMES_APART, Journal, job_identity
+from penumbra.journal import FRAMES_APART, NANOSECONDS, Journal, job_identity
 from penumbra.layer_graph import layer_graph, portable_path
 from penumbra.lift import Noise, lift_frame, measure_noise, split_layer
 from penumbra.lift.solve import Precision
@@ -498,7 +498,8 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
         if shot.job.output.combined != "off":
             write_combined(output, footage, shot.job.output, SOFTWARE, stack, plate.data)
         verdict = verify_frame(output, footage, [layer.name for layer in stack.layers], plate)
-        journal.finish_frame(number, frame_entry(verdict), time.monotonic() - began)
+        noted = {"seconds": round(time.monotonic() - began, 3), "files": _files_as_they_are(shot, number)}
+        journal.finish_frame(number, frame_entry(verdict), noted)
 
     already = len(shot.wanted) - len(todo)
     report.already(already)
@@ -514,35 +515,45 @@ def _unfinished(shot: Shot) -> list[int]:
 
 
 def _gather(shot: Shot) -> None:
-    """Reads back, on this machine, what tasks wrote on others, and takes their frames into the journal.
+    """Takes the frames that tasks have written and read back into the journal, if their files are still the same.
 
-    Raises :class:`StageOrderError` where frames are missing, and :class:`OutputError` where files are not what their
-    task has read back itself; the frames concerned are made again by the next try.
+    Where size or time say otherwise, they are read back here. Raises :class:`StageOrderError` where frames are missing,
+    and :class:`OutputError` where files are not what their task has read; the next try makes those frames again.
     """
     journal, frames = shot.journal, shot.footage.frames
     missing = [frames[index] for index in _unfinished(shot)]
     if missing:
         raise StageOrderError(f"{_frames(missing)} not finished.", _again(missing))
-    shot.report.stage("verify", "Reading the layers back")
+    shot.report.stage("verify", "Gathering the layers")
     todo = sorted(journal.recalled)
 
     def agrees(index: int) -> bool:
         number = todo[index]
-        try:
-            verdict = verify_frame(shot.output, shot.footage, shot.job.order_at(number), shot.plate.read(number))
-        except OutputError:
-            return False
-        entry = frame_entry(verdict)
-        if entry == journal.frames[number]:
-            journal.finish_frame(number, entry)
-            return True
-        return False
+        good = journal.recalled[number].get("files") == _files_as_they_are(shot, number) or _reads_as_said(shot, number)
+        if good:
+            journal.finish_frame(number, journal.frames[number])
+        return good
 
     altered = [number for number, good in zip(todo, _in_order(shot, agrees, len(todo)), strict=True) if not good]
     for number in altered:
         journal.withdraw_frame(number)
     if altered:
         raise OutputError(f"{_frames(altered)} not as written: files were changed or damaged.", _again(altered))
+
+
+def _files_as_they_are(shot: Shot, number: int) -> list[list[int]]:
+    """Size and time of each file of a frame; to the second, which every file system and copy keeps."""
+    paths = [frame_path(shot.output, name, number, shot.footage.padding) for name in shot.job.sequences]
+    return [[facts.st_size, facts.st_mtime_ns // NANOSECONDS] for facts in (path.stat() for path in paths)]
+
+
+def _reads_as_said(shot: Shot, number: int) -> bool:
+    """Whether a frame's files give what their task noted when it read them back."""
+    try:
+        verdict = verify_frame(shot.output, shot.footage, shot.job.order_at(number), shot.plate.read(number))
+    except OutputError:
+        return False
+    return frame_entry(verdict) == shot.journal.frames[number]
 
 
 def _frames(numbers: list[int]) -> str:

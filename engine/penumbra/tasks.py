@@ -15,7 +15,7 @@ TASK_STAGES = {
     "frames": ("lift",),
     "finish": ("verify", "previews"),
 }
-_PIECE = re.compile(r"(-?\d+)(?:-(-?\d+)(?::(\d+))?)?\Z")
+_PIECE = re.compile(r"(-?\d+)(?:-(-?\d+)(?:[:x](\d+))?)?\Z")
 _MOST_FRAMES = 1_000_000
 
 
@@ -51,7 +51,7 @@ class Task:
 def parse_frames(text: str) -> tuple[int, ...]:
     """Frame numbers, ascending, each once: ``1-7``, every second ``1-7:2``, several ``1-7,12,20-30:5``, ``-5--1``.
 
-    The notation of Open Job Description's ranges. Raises :class:`JobError`.
+    The notation of Open Job Description's ranges, and OpenCue's, which writes ``1-7x2``. Raises :class:`JobError`.
     """
     numbers: set[int] = set()
     for piece in text.split(","):

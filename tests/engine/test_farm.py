@@ -44,8 +44,8 @@ def test_frames_mean_what_open_job_description_means(ranges):
 @pytest.mark.parametrize(
     ("text", "frames"),
     [
-        ("7", [7]), ("1-7", [1, 2, 3, 4, 5, 6, 7]), ("1-7:2", [1, 3, 5, 7]), ("-5--3", [-5, -4, -3]),
-        ("-1-1", [-1, 0, 1]), ("9, 1-3, 2-4", [1, 2, 3, 4, 9]),
+        ("7", [7]), ("1-7", [1, 2, 3, 4, 5, 6, 7]), ("1-7:2", [1, 3, 5, 7]), ("1-7x2", [1, 3, 5, 7]),
+        ("-5--3", [-5, -4, -3]), ("-1-1", [-1, 0, 1]), ("9, 1-3, 2-4", [1, 2, 3, 4, 9]),
     ],
 )  # fmt: skip
 def test_frames_are_each_once_and_ascending(text, frames):

@@ -180,6 +180,8 @@ def test_a_file_altered_after_its_task_is_found_by_finish_and_made_again(clip, j
     box = clip / "out" / "box"
     shutil.copy(box / f"box.{FIRST}.exr", box / f"box.{FIRST + 2}.exr")
     (box / f"box.{LAST}.exr").write_bytes(b"not an image")
+    for number in (FIRST + 1, FIRST + 2):
+        os.utime(box / f"box.{number}.exr", (1, 1))
     with pytest.raises(errors.OutputError, match=rf"Frames {FIRST + 2}, {LAST} are not as written"):
         work(job, "finish")
     before = written(clip / "out")

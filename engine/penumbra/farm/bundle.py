@@ -24,7 +24,7 @@ _DESCRIPTIONS = {
     "prepare": "Camera, clean plate, and the clip as the network sees it",
     "refine": "Weights tuned to the shot where the job asks for it; every object's small layer",
     "frames": "Layers at plate resolution, written and read back",
-    "finish": "All layers read back from here, previews, manifest",
+    "finish": "All frames gathered and checked, previews, manifest",
 }
 
 
