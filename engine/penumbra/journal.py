@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from penumbra import __version__
 from penumbra.errors import OutputError, OutputOfAnotherJobError
 from penumbra.job import Job
 from penumbra.lock import LOCK_FOLDER
@@ -18,18 +21,27 @@ from penumbra.storage import atomic_path, sweep_temporaries
 
 WORK_FOLDER = ".penumbra"
 JOURNAL_VERSION = 1
+# Written at the end of a run, and wrong as soon as another begins in the same folder.
+RESULTS = (
+    "manifest.json", "layers.nk", "layers.setting", "layers.otio", "layers.lua", "preview/contact_sheet.png",
+    "preview/preview.mp4",
+)  # fmt: skip
+# The parts of a job's digest, as a sentence names them.
+PARTS = ("its settings", "its footage", "its weights", "the version of Penumbra")
 
 
 class Journal:
     """Facts by name in ``journal.json`` and one line per finished frame in ``frames.jsonl``.
 
-    A fact is written only once what it speaks of is whole on disk; a torn last line is dropped.
+    A fact is written only once what it speaks of is whole on disk and flushed; a torn last line is dropped.
     """
 
     def __init__(self, output: Path) -> None:
         self.output, self.work = output, output / WORK_FOLDER
         self._facts_file, self._frames_file = self.work / "journal.json", self.work / "frames.jsonl"
         self._lock = threading.Lock()
+        # Asked before anything is written down: raises where the folder is not ours any more.
+        self.check: Callable[[], None] = lambda: None
         self._facts: dict[str, Any] = {}
         self.frames: dict[int, dict[str, Any]] = {}
 
@@ -43,6 +55,8 @@ class Journal:
         known = self._facts.get("digest")
         if known == digest and resume:
             sweep_temporaries(self.output)
+            if self._facts.get("clearing"):
+                self._start(digest, folders)
             return
         if not replace:
             self._refuse(known, digest, folders, resume)
@@ -53,20 +67,23 @@ class Journal:
         return self._facts.get(name)
 
     def put(self, name: str, value: Any) -> None:
-        """Writes a fact."""
+        """Writes a fact; what it speaks of must be flushed before."""
+        self.check()
         with self._lock:
             self._facts[name] = value
             self._write_facts()
 
     def finish_frame(self, number: int, entry: dict[str, Any]) -> None:
         """Writes that all files of a frame are whole and verified."""
+        self.check()
         with self._lock:
             self.frames[number] = entry
-            with self._frames_file.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps({"frame": number, **entry}) + "\n")
+            _append_line(self._frames_file, json.dumps({"frame": number, **entry}))
 
     def drop(self, *names: str) -> None:
-        """Removes facts whose files are gone."""
+        """Removes facts, where there are any of these names."""
+        if not self._facts.keys() & set(names):
+            return
         with self._lock:
             self._facts = {name: value for name, value in self._facts.items() if name not in names}
             self._write_facts()
@@ -100,11 +117,11 @@ class Journal:
     def _read_frames(self) -> Iterable[tuple[int, dict[str, Any]]]:
         if not self._frames_file.exists():
             return
-        for line in self._frames_file.read_text(encoding="utf-8").splitlines():
+        for line in self._frames_file.read_bytes().splitlines():
             try:
                 entry = json.loads(line)
                 number = int(entry.pop("frame"))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
             yield number, entry
 
@@ -117,8 +134,9 @@ class Journal:
                     "Choose another folder, or use --replace to overwrite.",
                 )
         elif known != digest:
+            differ = [part for part, a, b in zip(PARTS, known.split(":"), digest.split(":"), strict=False) if a != b]
             raise OutputOfAnotherJobError(
-                f"The output folder {self.output} belongs to another job (its settings or footage differ).",
+                f"The output folder {self.output} belongs to another job ({' and '.join(differ) or PARTS[0]} differ).",
                 "Choose another folder, or use --replace to overwrite.",
             )
         elif not resume:
@@ -134,20 +152,32 @@ class Journal:
             if folder.is_symlink():
                 raise OutputError(f"{folder} is a symbolic link.", "Remove it, or choose another output folder.")
         try:
-            for name in folders:
-                _remove_sequence(self.output / name)
-            self._empty_work()
-            (self.output / "manifest.json").unlink(missing_ok=True)
             self.work.mkdir(parents=True, exist_ok=True)
+            earlier = [str(name) for name in self._facts.get("sequences", ())]
             self._facts, self.frames = {"version": JOURNAL_VERSION, "digest": digest}, {}
+            self._facts["sequences"] = sorted({*folders, *earlier})
+            # Killed on the way, this goes on where it is told to resume.
+            self._facts["clearing"] = True
+            self._write_facts()
+            self._clear()
+            self._facts["sequences"] = list(folders)
+            del self._facts["clearing"]
             self._write_facts()
         except OSError as error:
             raise OutputError(f"The output folder {self.output} cannot be written: {error}.") from error
 
-    def _empty_work(self) -> None:
-        """Removes everything in the work folder but the claim on it."""
-        if self.work.is_dir():
-            self.discard(path.name for path in self.work.iterdir() if path.name != LOCK_FOLDER)
+    def _clear(self) -> None:
+        """Removes what an earlier run wrote, and no file of anybody else's."""
+        for name in self._facts["sequences"]:
+            if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+                _remove_sequence(self.output / name)
+        for result in (self.output / name for name in RESULTS):
+            if not result.parent.is_symlink():
+                result.unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.output / "preview").rmdir()
+        kept = (LOCK_FOLDER, self._facts_file.name)
+        self.discard(path.name for path in self.work.iterdir() if path.name not in kept)
 
     def _write_facts(self) -> None:
         with atomic_path(self._facts_file) as temporary:
@@ -156,7 +186,7 @@ class Journal:
 
 def _remove_sequence(folder: Path) -> None:
     """Removes the layers of an earlier run, and nothing else that may lie in a folder of that name."""
-    if not folder.is_dir():
+    if not folder.is_dir() or folder.is_symlink():
         return
     for path in folder.iterdir():
         if re.fullmatch(re.escape(folder.name) + r"\.-?\d+\.exr", path.name):
@@ -165,15 +195,36 @@ def _remove_sequence(folder: Path) -> None:
         folder.rmdir()
 
 
-def job_digest(job: Job, inputs: Iterable[Path]) -> str:
-    """A digest of everything that decides the pixels: settings, and the size and time of every input file."""
+def _append_line(path: Path, line: str) -> None:
+    """Appends a line, whole, and flushes it; raises OSError, and then the file is as it was."""
+    data = (line + "\n").encode()
+    with path.open("ab+") as file:
+        end = file.tell()
+        file.seek(max(0, end - 1))
+        if end and file.read(1) != b"\n":
+            # Killed in the middle of a line: what follows must not become part of it.
+            data = b"\n" + data
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def job_digest(job: Job, inputs: Iterable[Path], weights: str) -> str:
+    """A digest of everything that decides the pixels, in the parts that :data:`PARTS` names, joined by colons.
+
+    Settings; the size and time of every input file; ``weights``, a digest of theirs; the version of the engine.
+    """
     body = job.to_dict()
     body["output"] = {"precision": job.output.precision, "compression": job.output.compression}
-    state = hashlib.sha256(json.dumps(body, sort_keys=True).encode())
+    settings, footage = hashlib.sha256(json.dumps(body, sort_keys=True).encode()), hashlib.sha256()
     for path in sorted(set(inputs)):
         try:
             facts = path.stat()
         except OSError:
             continue
-        state.update(f"{path}|{facts.st_size}|{facts.st_mtime_ns}".encode())
-    return state.hexdigest()
+        footage.update(f"{path}|{facts.st_size}|{facts.st_mtime_ns}".encode())
+    return ":".join([settings.hexdigest(), footage.hexdigest(), weights, __version__])

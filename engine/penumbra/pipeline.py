@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from penumbra import __version__
+from penumbra.arrays import create_array
 from penumbra.clean_plate import CleanPlate, build_clean_plate, load_clean_plate
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.compositing import over_all, premultiply
-from penumbra.contract import CONTRACT_KEY, ModelContract
+from penumbra.contract import CONTRACT_KEY, GRAPH_NAMES, ModelContract
 from penumbra.decompose import LayerModels, decompose
 from penumbra.errors import (
     EmptyMaskError,
@@ -53,14 +54,16 @@ from penumbra.read import (
     sequence_pattern,
 )
 from penumbra.reporting import Reporter
+from penumbra.storage import flush_files
 from penumbra.track import CameraTrack, locked_camera, read_homographies, track_camera
-from penumbra.working import SmallClip, measure_peak, working_clip, working_size
+from penumbra.working import SmallClip, load_working_clip, measure_peak, working_clip, working_size
 from penumbra.write import (
     FrameWriter,
     frame_entry,
     frame_path,
     load_manifest,
     prepare_output,
+    preview_paths,
     verify_frame,
     write_clean_frame,
     write_combined,
@@ -75,12 +78,19 @@ SOFTWARE = f"Penumbra {__version__}"
 WORKERS = max(1, min(2, os.cpu_count() or 1))
 NOISE_SAMPLES = 7
 LEAST_FRAMES = 2
+CHECKPOINT = "refine.pt"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What each fact of the journal speaks of, in the work folder.
+MADE = {
+    "read": ("frames.npy", "masks.npy", "luma.npy", "occupied.npy"),
+    "clean_plate": ("clean_plate/clean_plate.json",),
+    "prepared": ("encoded.npy", "background.npy", "valid.npy"),
+    "weights": tuple(f"graphs/{name}.onnx" for name in GRAPH_NAMES),
+    "low": ("low.npy",),
+}
 # What the work folder need not keep once all layers are written.
-SCRATCH = (
-    "frames.npy", "masks.npy", "luma.npy", "occupied.npy", "encoded.npy", "background.npy", "valid.npy", "low.npy",
-    "clean_plate",
-)  # fmt: skip
+SCRATCH_FACTS = ("read", "clean_plate", "prepared", "low")
+SCRATCH = (*(name for fact in SCRATCH_FACTS for name in MADE[fact] if "/" not in name), "clean_plate", CHECKPOINT)
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,7 @@ def run(job: Job, on_event: OnEvent, resume: bool = False, report: Reporter | No
     try:
         with _open(job, report, resume) as shot:
             if shot.journal.get("finished") and _all_there(shot):
+                _tidy(shot.journal)
                 return _tell_done(shot)
             _read(shot)
             camera = _track(shot)
@@ -158,12 +169,22 @@ def run(job: Job, on_event: OnEvent, resume: bool = False, report: Reporter | No
         raise OutOfMemoryError(
             "There is not enough memory for one frame of this plate.", "Close other programs, or use a larger machine."
         ) from error
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        raise OutputError(
-            f"The disk of {job.output.folder} takes no more: {error.strerror}.", "Make room, then run with --resume."
-        ) from error
+        raise _output_error(job.output.folder, error) from error
+
+
+def _output_error(folder: str, error: OSError) -> OutputError:
+    """Storage that fails, as a sentence. Footage that fails has told so itself, as an error of the read stage."""
+    reason = error.strerror or str(error)
+    if error.errno in DISK_FULL:
+        return OutputError(f"The disk of {folder} takes no more: {reason}.", "Make room, then run with --resume.")
+    place = f"{error.filename} in the output folder" if error.filename else f"The output folder {folder}"
+    return OutputError(
+        f"{place} cannot be read or written any more: {reason}.",
+        "See to the storage and its permissions, then run with --resume.",
+    )
 
 
 @contextmanager
@@ -187,9 +208,10 @@ def _open(job: Job, report: Reporter, resume: bool) -> Iterator[Shot]:
             report.warn(warning)
         prepare_output(Path(job.output.folder))
         journal = Journal(Path(job.output.folder))
-        stack.enter_context(hold(journal.work))
+        journal.check = stack.enter_context(hold(journal.work)).check
         folders = job.sequences
-        journal.open(job_digest(job, _inputs(job)), folders, resume, job.output.replace)
+        journal.open(job_digest(job, _inputs(job), _weights_digest(job)), folders, resume, job.output.replace)
+        journal.drop(*(fact for fact, made in MADE.items() if not all((journal.work / name).exists() for name in made)))
         size = job.model.working_size or working_size(footage.canvas, *_trained_short_side(job))
         small = SmallClip(journal.work, len(footage.frames), len(masks), footage.canvas, size)
         yield Shot(job, plate, masks, clean, journal, report, small)
@@ -210,6 +232,17 @@ def _trained_short_side(job: Job) -> tuple[int, ...]:
     return (min(contract.height, contract.width),)
 
 
+def _weights_digest(job: Job) -> str:
+    """Of the weights' bytes: shipped ones change with an update, and others may be trained on under their name."""
+    name = job.model.weights
+    files = sorted(SHIPPED_WEIGHTS.glob("*")) if name == "auto" else [] if name == "random" else [Path(name)]
+    state = hashlib.sha256()
+    for path in files:
+        if path.is_file():
+            state.update(path.read_bytes())
+    return state.hexdigest()
+
+
 def _read(shot: Shot) -> None:
     """Every frame once: small versions to disk; refuses masks that are empty throughout."""
     if shot.journal.get("read") is None:
@@ -224,6 +257,7 @@ def _read(shot: Shot) -> None:
         results = list(_in_order(shot, shrink_frame, len(frames)))
         present = np.array([row for row, _ in results])
         broken = [frames[i] for i, (_, bad) in enumerate(results) if bad]
+        shot.small.flush()
         shot.journal.put("read", {"present": present.any(axis=0).tolist(), "not_finite": broken})
     facts = shot.journal.get("read")
     for mask, present in zip(shot.job.masks, facts["present"], strict=True):
@@ -278,6 +312,7 @@ def _clean_plate(shot: Shot, camera: CameraTrack) -> CleanSource:
             shot.report.should_stop,
             DisplayEncoding(peak=measure_peak(shot.small)),
         )
+        flush_files(path for path in folder.iterdir() if path.is_file())
         shot.journal.put("clean_plate", True)
     built = load_clean_plate(folder, camera.homographies, numbers)
     for warning in built.warnings:
@@ -292,10 +327,11 @@ def _make_small(shot: Shot, clean: CleanSource) -> WorkingClip:
     """The clip as the network sees it."""
     shot.report.stage("prepare", "Preparing the working clip")
     encoding = DisplayEncoding(peak=measure_peak(shot.small))
-    return working_clip(
-        shot.small, shot.footage.frames, shot.job.names, shot.order, clean, encoding, shot.report.step,
-        clean.restlessness,
-    )  # fmt: skip
+    numbers, names, order = shot.footage.frames, shot.job.names, shot.order
+    if shot.journal.get("prepared") is None:
+        working_clip(shot.small, numbers, names, order, clean, encoding, shot.report.step, clean.restlessness)
+        shot.journal.put("prepared", True)
+    return load_working_clip(shot.small, numbers, names, order, encoding)
 
 
 def _refine(shot: Shot, clip: WorkingClip) -> tuple[Path, dict[str, Any]]:
@@ -318,6 +354,7 @@ def _refine(shot: Shot, clip: WorkingClip) -> tuple[Path, dict[str, Any]]:
         weights = SHIPPED_WEIGHTS / "weights.safetensors" if source == "auto" else Path(source)
         steps = tune(clip, None if source == "random" else weights, shot.job, shot.journal.work, graphs, shot.report)
         shot.journal.put("weights", _weights_facts(source, graphs, steps))
+    shot.journal.discard([CHECKPOINT])
     return graphs, shot.journal.get("weights")
 
 
@@ -336,12 +373,12 @@ def _decompose(shot: Shot, clip: WorkingClip, graphs: Path) -> NDArray[np.float3
         models = LayerModels.load(graphs, shot.job.model.device)
         shot.report.emit(Event("progress", "decompose", total=len(clip.numbers), message=models.line))
         shape = (*clip.masks.shape, 4)
-        layers = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        layers = create_array(path, np.float32, shape)
         errors = []
         for index, rgba in decompose(clip, models, on_progress=shot.report.step, should_stop=shot.report.should_stop):
             layers[index] = rgba
             errors.append(_unexplained(clip, index, rgba))
-        layers.flush()
+        flush_files([path])
         facts = {"provider": models.provider, "provider_line": models.line}
         shot.journal.put("low", {**facts, "reconstruction": round(float(np.mean(errors)), 6)})
     return cast("NDArray[np.float32]", np.lib.format.open_memmap(path, mode="r"))
@@ -412,7 +449,11 @@ def _finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> Path:
     output = Path(job.output.folder)
     if job.output.previews:
         report.stage("previews", "Drawing the previews")
-        write_previews(output, shot.footage, job.names, job.order_at, shot.plate.read, report.step, report.should_stop)
+        if not (journal.get("previews") and all(path.is_file() for path in preview_paths(output))):
+            write_previews(
+                output, shot.footage, job.names, job.order_at, shot.plate.read, report.step, report.should_stop
+            )
+            journal.put("previews", True)
     report.close_stage()
     manifest = _manifest(shot, camera, weights)
     write_composites(output, layer_graph(manifest, _plate_pattern(job.plate.path, output)))
@@ -424,10 +465,17 @@ def _finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> Path:
             f"{len(outside)} frames, the first {outside[0]}, do not recompose to the plate within the bound.",
             "See manifest.json for the errors, and report this with the job file.",
         )
-    journal.discard(SCRATCH)
-    # Were a layer to be lost later, a resumed run makes these again.
-    journal.drop("read", "clean_plate", "low")
+    _tidy(journal)
     return _tell_done(shot)
+
+
+def _tidy(journal: Journal) -> None:
+    """Removes what only the work needed; facts first, lest a killed run leaves facts about nothing.
+
+    Were a layer to be lost later, a resumed run makes these again.
+    """
+    journal.drop(*SCRATCH_FACTS)
+    journal.discard(SCRATCH)
 
 
 def rewrite_composites(folder: Path) -> None:

@@ -41,6 +41,7 @@ HIDDEN_FRAMES = 2
 EVALUATION_WINDOWS = 12
 EVALUATIONS = 8
 CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_NAME = "refine.pt"
 # Pixels decoded in one step: on a CPU many small steps learn a shot sooner than few large ones, and a step takes a
 # second or two; a GPU takes the paper's 32 windows of 128 x 224 at once.
 STEP_PIXELS = {"cpu": 2**17, "cuda": 2**22, "mps": 2**20}
@@ -101,10 +102,10 @@ def refine(
     ``trained``: whether its weights know the task; random ones are first led by the masks, and learn faster.
 
     A run that ``should_stop`` ends early leaves a checkpoint in ``folder`` from which the same call goes on; the result
-    then returned has the best weights so far. The checkpoint is removed by :func:`forget`.
+    then returned has the best weights so far. The checkpoint is the caller's to remove, once the result is kept.
     """
     trainer = _Trainer(clip, network.to(device), contract, settings, seed, device, trained)
-    checkpoint = folder / "refine.pt"
+    checkpoint = folder / CHECKPOINT_NAME
     trainer.restore(checkpoint)
     saved = time.monotonic()
     while not trainer.finished():
@@ -117,11 +118,6 @@ def refine(
             saved = time.monotonic()
     trainer.save(checkpoint)
     return trainer.result()
-
-
-def forget(folder: Path) -> None:
-    """Removes the checkpoint once its result is kept elsewhere."""
-    (folder / "refine.pt").unlink(missing_ok=True)
 
 
 class _Trainer:

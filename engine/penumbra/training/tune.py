@@ -19,7 +19,7 @@ from penumbra.reporting import Reporter
 from penumbra.storage import atomic_path
 from penumbra.training.devices import training_device
 from penumbra.training.export import export_graphs
-from penumbra.training.refine import RefineProgress, forget, gather_batch, refine
+from penumbra.training.refine import RefineProgress, gather_batch, refine
 
 PREVIEW_NAME = "refine_preview.png"
 
@@ -27,8 +27,9 @@ PREVIEW_NAME = "refine_preview.png"
 def tune(clip: WorkingClip, weights: Path | None, job: Job, folder: Path, graphs: Path, report: Reporter) -> int:
     """Refines ``weights`` (None: random ones) on the clip as the job asks and exports the graphs; returns the steps.
 
-    Leaves ``refined.safetensors`` in ``folder``. Raises :class:`Stopped` when asked to stop before the end; the best
-    weights so far are kept there all the same, and the next call goes on from the step reached.
+    Leaves ``refined.safetensors`` and the refinement's checkpoint in ``folder``. Raises :class:`Stopped` when asked to
+    stop before the end; the best weights so far are kept there all the same, and the next call goes on from the step
+    reached.
     """
     device = training_device(job.model.device)
     # Sums are repeatable to the bit on one machine with one number of threads ($OMP_NUM_THREADS, else its cores).
@@ -57,7 +58,6 @@ def tune(clip: WorkingClip, weights: Path | None, job: Job, folder: Path, graphs
             raise Stopped(f"Stopped after {steps} refinement steps.", "Add --resume to go on from there.")
     graphs.mkdir(exist_ok=True)
     export_graphs(network.to("cpu"), contract, graphs)
-    forget(folder)
     return steps
 
 
