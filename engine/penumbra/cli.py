@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -515,14 +516,17 @@ def _inspect(path: Path) -> dict[str, Any]:
 
 
 class _stoppable:  # noqa: N801 # used as a context manager
-    """SIGINT, SIGTERM and (for programs) a closed stdin ask the run to stop; a second SIGINT ends it at once."""
+    """SIGINT, SIGTERM, a closed terminal and (for programs) a closed stdin ask the run to stop.
+
+    A second SIGINT ends it at once.
+    """
 
     def __init__(self, reporter: Reporter, watch_stdin: bool) -> None:
         self._reporter, self._watch_stdin = reporter, watch_stdin
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _stop_signals():
             self._before[number] = signal.signal(number, self._on_signal)
         # Only a pipe says anything by closing: farms and cron start programs on /dev/null, which is always at its end.
         if self._watch_stdin and _is_pipe(sys.stdin):
@@ -549,6 +553,13 @@ class _stoppable:  # noqa: N801 # used as a context manager
         self._reporter.request_stop()
 
 
+def _stop_signals() -> list[int]:
+    """What asks a run to stop here; SIGHUP not where nohup has it ignored."""
+    hangup = getattr(signal, "SIGHUP", None)
+    heeded = hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([hangup] if heeded and hangup is not None else [])]
+
+
 def _is_pipe(stream: Any) -> bool:
     try:
         return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode) or stat.S_ISSOCK(os.fstat(stream.fileno()).st_mode)
@@ -562,7 +573,7 @@ def _guard(work: Callable[[OnEvent], None], json_events: bool) -> None:
     teller = _Lines() if json_events else _Bars(console)
     try:
         with teller:
-            work(teller.tell)
+            work(_heard(teller.tell))
     except PenumbraError as error:
         _fail(error, json_events, console)
     except KeyboardInterrupt:
@@ -579,13 +590,35 @@ def _guard(work: Callable[[OnEvent], None], json_events: bool) -> None:
         _fail(PenumbraError(text, "Please report it with the job file and the lines above."), json_events, console)
 
 
+def _heard(tell: OnEvent) -> OnEvent:
+    """``tell``, and the end of the run where nobody listens any more: a pipe or a terminal that was closed."""
+
+    def told(event: Event) -> None:
+        try:
+            tell(event)
+        except OSError as error:
+            raise Stopped("Stopped: whoever followed this run has gone.", "Add --resume to go on.") from error
+
+    return told
+
+
 def _fail(error: PenumbraError, json_events: bool, console: Console) -> NoReturn:
-    if json_events:
-        print(error_event(error).to_line(), flush=True)  # noqa: T201
-    else:
-        console.print(f"[bold red]{'stopped' if isinstance(error, Stopped) else 'error'}:[/] ", end="")
-        console.print(str(error), markup=False, soft_wrap=True)
+    try:
+        if json_events:
+            print(error_event(error).to_line(), flush=True)  # noqa: T201
+        else:
+            _say(error, console)
+    except OSError:
+        # Python would fail once more on its way out, and end with a code of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError):
+            _say(error, console)
     raise typer.Exit(error.exit_code)
+
+
+def _say(error: PenumbraError, console: Console) -> None:
+    console.print(f"[bold red]{'stopped' if isinstance(error, Stopped) else 'error'}:[/] ", end="")
+    console.print(str(error), markup=False, soft_wrap=True)
 
 
 class _Lines:
@@ -617,7 +650,8 @@ class _Bars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+        with contextlib.suppress(OSError):  # a terminal that was closed
+            self._bars.stop()
 
     def tell(self, event: Event) -> None:
         if event.event == "stage":

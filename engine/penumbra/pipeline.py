@@ -26,13 +26,14 @@ from penumbra.clean_plate import CleanPlate, build_clean_plate, load_clean_plate
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.compositing import over_all, premultiply
 from penumbra.contract import CONTRACT_KEY, GRAPH_NAMES, ModelContract
-from penumbra.decompose import LayerModels, decompose
+from penumbra.decompose import CPU, LayerModels, decompose
 from penumbra.errors import (
     EmptyMaskError,
     FootageError,
     JobError,
     OutOfMemoryError,
     OutputError,
+    PenumbraError,
     RecompositionError,
     TooShortError,
 )
@@ -42,7 +43,7 @@ from penumbra.job import Job
 from penumbra.journal import Journal, job_digest
 from penumbra.layer_graph import layer_graph, portable_path
 from penumbra.lift import Noise, lift_frame, measure_noise, split_layer
-from penumbra.lift.solve import Precision
+from penumbra.lift.solve import HALF_MAX, Precision
 from penumbra.lock import hold
 from penumbra.read import (
     CleanPlateReader,
@@ -165,14 +166,29 @@ def run(job: Job, on_event: OnEvent, resume: bool = False, report: Reporter | No
             low = _decompose(shot, clip, graphs)
             _lift_write_verify(shot, clip, clean, low)
             return _finish(shot, camera, weights)
-    except MemoryError as error:
-        raise OutOfMemoryError(
-            "There is not enough memory for one frame of this plate.", "Close other programs, or use a larger machine."
-        ) from error
-    except BrokenPipeError:
+    except PenumbraError:
         raise
-    except OSError as error:
-        raise _output_error(job.output.folder, error) from error
+    except Exception as error:
+        if _out_of_memory(error):
+            raise OutOfMemoryError(
+                "There is not enough memory for one frame of this plate.",
+                "Close other programs or use a larger machine, then run with --resume.",
+            ) from error
+        if isinstance(error, OSError):
+            raise _output_error(job.output.folder, error) from error
+        raise
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, in whatever words: OpenCV and torch raise errors of their own."""
+    text = str(error).lower()
+    told = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"
+    words = ("insufficient memory", "allocate memory", "out of memory", "start new thread", "bad_alloc")
+    return (
+        isinstance(error, MemoryError)
+        or (told and any(word in text for word in words))
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    )
 
 
 def _output_error(folder: str, error: OSError) -> OutputError:
@@ -180,7 +196,7 @@ def _output_error(folder: str, error: OSError) -> OutputError:
     reason = error.strerror or str(error)
     if error.errno in DISK_FULL:
         return OutputError(f"The disk of {folder} takes no more: {reason}.", "Make room, then run with --resume.")
-    place = f"{error.filename} in the output folder" if error.filename else f"The output folder {folder}"
+    place = error.filename or f"The output folder {folder}"
     return OutputError(
         f"{place} cannot be read or written any more: {reason}.",
         "See to the storage and its permissions, then run with --resume.",
@@ -249,16 +265,18 @@ def _read(shot: Shot) -> None:
         shot.small.create()
         frames = shot.footage.frames
 
-        def shrink_frame(index: int) -> tuple[list[bool], bool]:
+        def shrink_frame(index: int) -> tuple[list[bool], bool, bool]:
             plate, masks = shot.plate.read(frames[index]), shot.masks_at(frames[index])
             shot.small.add(index, plate, masks)
-            return [bool(mask.coverage.max() > 0) for mask in masks], plate.unresolved is not None
+            present = [bool(mask.coverage.max() > 0) for mask in masks]
+            return present, plate.unresolved is not None, bool(plate.pixels.max() > _largest(shot.job))
 
         results = list(_in_order(shot, shrink_frame, len(frames)))
-        present = np.array([row for row, _ in results])
-        broken = [frames[i] for i, (_, bad) in enumerate(results) if bad]
+        present = np.array([row for row, _, _ in results])
+        broken = [frames[i] for i, (_, bad, _) in enumerate(results) if bad]
+        bright = [frames[i] for i, (_, _, over) in enumerate(results) if over]
         shot.small.flush()
-        shot.journal.put("read", {"present": present.any(axis=0).tolist(), "not_finite": broken})
+        shot.journal.put("read", {"present": present.any(axis=0).tolist(), "not_finite": broken, "too_bright": bright})
     facts = shot.journal.get("read")
     for mask, present in zip(shot.job.masks, facts["present"], strict=True):
         if not present:
@@ -271,6 +289,17 @@ def _read(shot: Shot) -> None:
             f"{len(facts['not_finite'])} frames of the plate, the first {facts['not_finite'][0]}, hold values that"
             " are not finite: those pixels are written black and listed as unresolved."
         )
+    if facts["too_bright"]:
+        shot.report.warn(
+            f"{len(facts['too_bright'])} frames of the plate, the first {facts['too_bright'][0]}, hold values above"
+            f" {HALF_MAX:.0f}, the largest of half files: those pixels are written as that and listed as unresolved."
+            " Precision float keeps them."
+        )
+
+
+def _largest(job: Job) -> float:
+    """The largest value the job's files can hold."""
+    return float(HALF_MAX) if job.output.precision == "half" else float("inf")
 
 
 def _track(shot: Shot) -> CameraTrack:
@@ -371,17 +400,29 @@ def _decompose(shot: Shot, clip: WorkingClip, graphs: Path) -> NDArray[np.float3
     path = shot.journal.work / "low.npy"
     if shot.journal.get("low") is None:
         models = LayerModels.load(graphs, shot.job.model.device)
-        shot.report.emit(Event("progress", "decompose", total=len(clip.numbers), message=models.line))
-        shape = (*clip.masks.shape, 4)
-        layers = create_array(path, np.float32, shape)
-        errors = []
-        for index, rgba in decompose(clip, models, on_progress=shot.report.step, should_stop=shot.report.should_stop):
-            layers[index] = rgba
-            errors.append(_unexplained(clip, index, rgba))
+        try:
+            errors = _predict(shot, clip, models, path)
+        except OutOfMemoryError:
+            if models.provider == CPU or shot.job.model.device != "auto":
+                raise
+            # All frames anew: layers of one clip come from one device.
+            models = LayerModels.load(graphs, "auto", failed={models.provider: "it has not enough memory"})
+            errors = _predict(shot, clip, models, path)
         flush_files([path])
         facts = {"provider": models.provider, "provider_line": models.line}
         shot.journal.put("low", {**facts, "reconstruction": round(float(np.mean(errors)), 6)})
     return cast("NDArray[np.float32]", np.lib.format.open_memmap(path, mode="r"))
+
+
+def _predict(shot: Shot, clip: WorkingClip, models: LayerModels, path: Path) -> list[float]:
+    """Writes all frames' layers to ``path``; what each leaves unexplained."""
+    shot.report.emit(Event("progress", "decompose", total=len(clip.numbers), message=models.line))
+    layers = create_array(path, np.float32, (*clip.masks.shape, 4))
+    errors = []
+    for index, rgba in decompose(clip, models, on_progress=shot.report.step, should_stop=shot.report.should_stop):
+        layers[index] = rgba
+        errors.append(_unexplained(clip, index, rgba))
+    return errors
 
 
 def _unexplained(clip: WorkingClip, index: int, rgba: FloatArray) -> float:
@@ -397,7 +438,7 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
     noise = _noise(shot, clip, clean, low)
     output = Path(shot.job.output.folder)
     writer = FrameWriter(output, footage, shot.job.output, SOFTWARE)
-    order, precision = shot.order, Precision(shot.job.output.precision)
+    order, precision, largest = shot.order, Precision(shot.job.output.precision), _largest(shot.job)
 
     def finish_frame(index: int) -> None:
         number = footage.frames[index]
@@ -416,7 +457,7 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
                 writer.write_layers(split_layer(layer, covers[layer.name], precision), number, plate.data)
         if shot.job.output.combined != "off":
             write_combined(output, footage, shot.job.output, SOFTWARE, stack, plate.data)
-        verdict = verify_frame(output, footage, [layer.name for layer in stack.layers], plate)
+        verdict = verify_frame(output, footage, [layer.name for layer in stack.layers], plate, largest)
         journal.finish_frame(number, frame_entry(verdict))
 
     _all_there(shot)

@@ -102,11 +102,16 @@ def engine(request, report):
 
 
 def kill_after(reading, child, delay):
-    """Kills the child so long after the byte that says that its stage begins; not where it ends without."""
+    """Kills the child so long after the byte that says that its stage begins; not where it ends without.
+
+    Returns the first byte it said.
+    """
     select.select([reading], [], [])
-    if os.read(reading, 1) == b".":
+    first = os.read(reading, 1)
+    if first == b".":
         select.select([reading], [], [], delay)
         os.kill(child, signal.SIGKILL)
+    return first
 
 
 def serve(request):
@@ -117,10 +122,9 @@ def serve(request):
         os.close(reading)
         engine(request, writing)
     os.close(writing)
-    if request.get("after") is not None:
-        kill_after(reading, child, request["after"])
+    first = b"" if request.get("after") is None else kill_after(reading, child, request["after"])
     status = os.waitpid(child, 0)[1]
-    counted = os.read(reading, 10_000).lstrip(b".")
+    counted = (first + os.read(reading, 10_000)).lstrip(b".")
     os.close(reading)
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
     told = json.loads(counted) if counted and not killed else None

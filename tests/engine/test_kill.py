@@ -10,7 +10,7 @@ import pytest
 from engine.kills import STAGES, KillServer, Life, assert_same, content, write_two_objects
 
 KILLS = 100
-LONGEST_CHAIN = 8
+LONGEST_CHAIN = 12
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL and no fork")
 
