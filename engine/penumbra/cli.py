@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -549,14 +550,17 @@ def _inspect(path: Path) -> dict[str, Any]:
 
 
 class _stoppable:  # noqa: N801 # used as a context manager
-    """SIGINT, SIGTERM and (for programs) a closed stdin ask the run to stop; a second SIGINT ends it at once."""
+    """SIGINT, SIGTERM, a closed terminal and (for programs) a closed stdin ask the run to stop.
+
+    A second SIGINT ends it at once.
+    """
 
     def __init__(self, reporter: Reporter, watch_stdin: bool) -> None:
         self._reporter, self._watch_stdin = reporter, watch_stdin
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _stop_signals():
             self._before[number] = signal.signal(number, self._on_signal)
         # Only a pipe says anything by closing: farms and cron start programs on /dev/null, which is always at its end.
         if self._watch_stdin and _is_pipe(sys.stdin):
@@ -581,6 +585,13 @@ class _stoppable:  # noqa: N801 # used as a context manager
                 if word == "preview" and number.strip().lstrip("-").isdigit():
                     self._reporter.preview_frame = int(number)
         self._reporter.request_stop()
+
+
+def _stop_signals() -> list[int]:
+    """What asks a run to stop here; SIGHUP not where nohup has it ignored."""
+    hangup = getattr(signal, "SIGHUP", None)
+    heeded = hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([hangup] if heeded and hangup is not None else [])]
 
 
 def _is_pipe(stream: Any) -> bool:
@@ -612,7 +623,7 @@ def _guard(work: Callable[[OnEvent], None], json_events: bool, teller: _Lines | 
     teller = teller or (_Lines() if json_events else _Bars())
     try:
         with teller:
-            work(teller.tell)
+            work(_heard(teller.tell))
     except PenumbraError as error:
         _fail(error, teller)
     except KeyboardInterrupt:
@@ -629,8 +640,26 @@ def _guard(work: Callable[[OnEvent], None], json_events: bool, teller: _Lines | 
         _fail(PenumbraError(text, "Please report it with the job file and the lines above."), teller)
 
 
+def _heard(tell: OnEvent) -> OnEvent:
+    """``tell``, and the end of the run where nobody listens any more: a pipe or a terminal that was closed."""
+
+    def told(event: Event) -> None:
+        try:
+            tell(event)
+        except OSError as error:
+            raise Stopped("Stopped: whoever followed this run has gone.", "Add --resume to go on.") from error
+
+    return told
+
+
 def _fail(error: PenumbraError, teller: _Lines | _OpenJob | _Bars) -> NoReturn:
-    teller.fail(error)
+    try:
+        teller.fail(error)
+    except OSError:
+        # Python would fail once more on its way out, and end with a code of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError):
+            _Bars().fail(error)
     raise typer.Exit(error.exit_code)
 
 
@@ -683,7 +712,8 @@ class _Bars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+        with contextlib.suppress(OSError):  # a terminal that was closed
+            self._bars.stop()
 
     def tell(self, event: Event) -> None:
         if event.event == "stage":

@@ -8,29 +8,38 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from penumbra import __version__
 from penumbra.errors import OutputError, OutputOfAnotherJobError, StageOrderError
 from penumbra.job import Job
 from penumbra.lock import LOCK_FOLDER
-from penumbra.storage import atomic_path, sweep_temporaries
+from penumbra.storage import TEMPORARY_PREFIX, atomic_path, sweep_temporaries
 
 WORK_FOLDER = ".penumbra"
 JOURNAL_VERSION = 1
-NANOSECONDS = 10**9
 FRAMES_APART = "frames"
+NANOSECONDS = 10**9
+# Written at the end of a run, and wrong as soon as another begins in the same folder.
+RESULTS = (
+    "manifest.json", "layers.nk", "layers.setting", "layers.otio", "layers.lua", "preview/contact_sheet.png",
+    "preview/preview.mp4",
+)  # fmt: skip
+# The parts of a job's digest, as a sentence names them.
+PARTS = ("its settings", "its footage", "its weights", "the version of Penumbra")
 
 
 @dataclass(frozen=True)
 class JobIdentity:
-    """What tells one job from another: digests of everything that decides the pixels.
+    """What tells one job from another: digests of everything that decides the pixels, in the parts of :data:`PARTS`.
 
-    ``exact``: settings, and path, size and time of every input file. ``portable``: the same, but files by name and to
-    the second, which is what machines agree on that reach the same storage in different ways.
+    ``exact``: settings; path, size and time of every input file; weights; the version of the engine. ``portable``: the
+    same, but files by name and to the second, which is what machines agree on that reach the storage in different ways.
     """
 
     exact: str
@@ -40,8 +49,8 @@ class JobIdentity:
 class Journal:
     """Facts by name in ``journal.json`` and one line per finished frame in ``frames.jsonl``.
 
-    A fact is written only once what it speaks of is whole on disk; a torn last line is dropped. Tasks that finish
-    frames beside others, on whatever machine, leave the facts alone and write a file ``frames/1001.json`` for each.
+    A fact is written only once what it speaks of is whole on disk and flushed; a torn last line is dropped. Tasks that
+    finish frames beside others, on whatever machine, leave the facts alone and write a file ``frames/1001.json`` each.
     """
 
     def __init__(self, output: Path) -> None:
@@ -49,6 +58,8 @@ class Journal:
         self._facts_file, self._frames_file = self.work / "journal.json", self.work / "frames.jsonl"
         self._apart, self._beside_others = self.work / FRAMES_APART, False
         self._lock = threading.Lock()
+        # Asked before anything is written down: raises where the folder is not ours any more.
+        self.check: Callable[[], None] = lambda: None
         self._facts: dict[str, Any] = {}
         self.frames: dict[int, dict[str, Any]] = {}
         self.recalled: dict[int, dict[str, Any]] = {}
@@ -63,6 +74,8 @@ class Journal:
         known = self._facts.get("digest")
         if known == identity.exact and resume:
             sweep_temporaries(self.output)
+            if self._facts.get("clearing"):
+                self._start(identity, folders)
             return
         if not replace:
             self._refuse(known, identity.exact, folders, resume)
@@ -75,10 +88,10 @@ class Journal:
         """
         self._load()
         known = self._facts.get("portable")
-        if known == identity.portable:
-            self._join(alone=True)
+        if known == identity.portable and not self._facts.get("clearing"):
+            sweep_temporaries(self.output)
             return
-        if not replace:
+        if not replace and known != identity.portable:
             self._refuse(known, identity.portable, folders, resume=True)
         self._start(identity, folders)
 
@@ -89,15 +102,22 @@ class Journal:
         """
         self._load()
         known = self._facts.get("portable")
-        if known is None:
+        if known is None or self._facts.get("clearing"):
             raise StageOrderError(f"Nothing is prepared in {self.output}.", "Run --stage prepare first.")
         if known != identity.portable:
             self._refuse(known, identity.portable, (), resume=True)
-        self._join(alone)
+        self._beside_others = not alone
+        if alone:
+            sweep_temporaries(self.output)
 
     def recall_frames(self, numbers: Iterable[int]) -> None:
         """Looks which of these frames were finished by tasks beside each other, and what was ``noted`` of them."""
-        for number in numbers if self._apart.is_dir() else ():
+        if not self._apart.is_dir():
+            return
+        # An NFS client may remember for a minute that a file was not there; one made here makes it look again.
+        with TemporaryFile(dir=self._apart, prefix=TEMPORARY_PREFIX):
+            pass
+        for number in numbers:
             found = self._read_apart(number)
             if found is not None and number not in self.frames:
                 self.frames[number], self.recalled[number] = found
@@ -107,7 +127,8 @@ class Journal:
         return self._facts.get(name)
 
     def put(self, name: str, value: Any) -> None:
-        """Writes a fact."""
+        """Writes a fact; what it speaks of must be flushed before."""
+        self.check()
         with self._lock:
             self._facts[name] = value
             self._write_facts()
@@ -126,13 +147,13 @@ class Journal:
         """Writes that all files of a frame are whole and verified; ``noted``: what the task that gathers wants to know
         of it, ``seconds`` at least.
         """
+        self.check()
         with self._lock:
             self.frames[number] = entry
             if self._beside_others:
                 self._write_apart(number, {"entry": entry, "noted": noted})
-                return
-            with self._frames_file.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps({"frame": number, **entry}) + "\n")
+            else:
+                _append_line(self._frames_file, json.dumps({"frame": number, **entry}))
 
     def withdraw_frame(self, number: int) -> None:
         """Takes back what a task wrote of a frame, so that the next try makes it again."""
@@ -141,10 +162,13 @@ class Journal:
             (self._apart / f"{number}.json").unlink(missing_ok=True)
 
     def drop(self, *names: str) -> None:
-        """Removes facts whose files are gone."""
+        """Removes facts, where there are any of these names; beside others, it only does without them."""
+        if not self._facts.keys() & set(names):
+            return
         with self._lock:
             self._facts = {name: value for name, value in self._facts.items() if name not in names}
-            self._write_facts()
+            if not self._beside_others:
+                self._write_facts()
 
     def forget_frames(self, numbers: Iterable[int]) -> None:
         """Takes frames back whose files are not there any more."""
@@ -161,17 +185,6 @@ class Journal:
             else:
                 path.unlink(missing_ok=True)
 
-    def _join(self, alone: bool) -> None:
-        engine = self._facts.get("engine")
-        if engine != __version__:
-            raise OutputError(
-                f"The job in {self.output} was begun by Penumbra {engine}, and this is {__version__}.",
-                "Use one version on all machines, or begin anew in another folder.",
-            )
-        self._beside_others = not alone
-        if alone:
-            sweep_temporaries(self.output)
-
     def _write_apart(self, number: int, body: dict[str, Any]) -> None:
         self._apart.mkdir(exist_ok=True)
         with atomic_path(self._apart / f"{number}.json") as temporary:
@@ -180,7 +193,7 @@ class Journal:
     def _read_apart(self, number: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
         try:
             body = json.loads((self._apart / f"{number}.json").read_text(encoding="utf-8"))
-            return dict(body["entry"]), dict(body["noted"])
+            return dict(body["entry"]), {**body["noted"], "seconds": float(body["noted"]["seconds"])}
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -198,11 +211,11 @@ class Journal:
     def _read_frames(self) -> Iterable[tuple[int, dict[str, Any]]]:
         if not self._frames_file.exists():
             return
-        for line in self._frames_file.read_text(encoding="utf-8").splitlines():
+        for line in self._frames_file.read_bytes().splitlines():
             try:
                 entry = json.loads(line)
                 number = int(entry.pop("frame"))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
             yield number, entry
 
@@ -215,8 +228,9 @@ class Journal:
                     "Choose another folder, or use --replace to overwrite.",
                 )
         elif known != digest:
+            differ = [part for part, a, b in zip(PARTS, known.split(":"), digest.split(":"), strict=False) if a != b]
             raise OutputOfAnotherJobError(
-                f"The output folder {self.output} belongs to another job (its settings or footage differ).",
+                f"The output folder {self.output} belongs to another job ({' and '.join(differ) or PARTS[0]} differ).",
                 "Choose another folder, or use --replace to overwrite.",
             )
         elif not resume:
@@ -232,21 +246,33 @@ class Journal:
             if folder.is_symlink():
                 raise OutputError(f"{folder} is a symbolic link.", "Remove it, or choose another output folder.")
         try:
-            for name in folders:
-                _remove_sequence(self.output / name)
-            self._empty_work()
-            (self.output / "manifest.json").unlink(missing_ok=True)
             self.work.mkdir(parents=True, exist_ok=True)
-            facts = {"digest": identity.exact, "portable": identity.portable, "engine": __version__}
-            self._facts, self.frames = {"version": JOURNAL_VERSION, **facts}, {}
+            earlier = [str(name) for name in self._facts.get("sequences", ())]
+            digests = {"digest": identity.exact, "portable": identity.portable}
+            self._facts, self.frames = {"version": JOURNAL_VERSION, **digests}, {}
+            self._facts["sequences"] = sorted({*folders, *earlier})
+            # Killed on the way, this goes on where it is told to resume.
+            self._facts["clearing"] = True
+            self._write_facts()
+            self._clear()
+            self._facts["sequences"] = list(folders)
+            del self._facts["clearing"]
             self._write_facts()
         except OSError as error:
             raise OutputError(f"The output folder {self.output} cannot be written: {error}.") from error
 
-    def _empty_work(self) -> None:
-        """Removes everything in the work folder but the claim on it."""
-        if self.work.is_dir():
-            self.discard(path.name for path in self.work.iterdir() if path.name != LOCK_FOLDER)
+    def _clear(self) -> None:
+        """Removes what an earlier run wrote, and no file of anybody else's."""
+        for name in self._facts["sequences"]:
+            if re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+                _remove_sequence(self.output / name)
+        for result in (self.output / name for name in RESULTS):
+            if not result.parent.is_symlink():
+                result.unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.output / "preview").rmdir()
+        kept = (LOCK_FOLDER, self._facts_file.name)
+        self.discard(path.name for path in self.work.iterdir() if path.name not in kept)
 
     def _write_facts(self) -> None:
         with atomic_path(self._facts_file) as temporary:
@@ -263,7 +289,7 @@ def _sum(*parts: Mapping[str, float]) -> dict[str, float]:
 
 def _remove_sequence(folder: Path) -> None:
     """Removes the layers of an earlier run, and nothing else that may lie in a folder of that name."""
-    if not folder.is_dir():
+    if not folder.is_dir() or folder.is_symlink():
         return
     for path in folder.iterdir():
         if re.fullmatch(re.escape(folder.name) + r"\.-?\d+\.exr", path.name):
@@ -272,13 +298,35 @@ def _remove_sequence(folder: Path) -> None:
         folder.rmdir()
 
 
-def job_identity(job: Job, inputs: Iterable[Path]) -> JobIdentity:
-    """The digests of everything that decides the pixels: settings, and the size and time of every input file."""
+def _append_line(path: Path, line: str) -> None:
+    """Appends a line, whole, and flushes it; raises OSError, and then the file is as it was."""
+    data = (line + "\n").encode()
+    with path.open("ab+") as file:
+        end = file.tell()
+        file.seek(max(0, end - 1))
+        if end and file.read(1) != b"\n":
+            # Killed in the middle of a line: what follows must not become part of it.
+            data = b"\n" + data
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(end)
+            raise
+
+
+def job_identity(job: Job, inputs: Iterable[Path], weights: str) -> JobIdentity:
+    """The digests of everything that decides the pixels; ``weights``: a digest of theirs."""
     files = [(path, facts) for path in sorted(set(inputs)) if (facts := _facts_of(path)) is not None]
     exact = [f"{path}|{facts.st_size}|{facts.st_mtime_ns}" for path, facts in files]
     # Whole seconds are what NFS, SMB and copies keep of a file's time alike.
     portable = [f"{path.name}|{facts.st_size}|{facts.st_mtime_ns // NANOSECONDS}" for path, facts in files]
-    return JobIdentity(_digest(job, exact), _digest(job.anywhere(), sorted(portable)))
+    ends = [weights, __version__]
+    return JobIdentity(
+        ":".join([_settings_digest(job), _sha256("".join(exact)), *ends]),
+        ":".join([_settings_digest(job.anywhere()), _sha256("".join(sorted(portable))), *ends]),
+    )
 
 
 def _facts_of(path: Path) -> os.stat_result | None:
@@ -288,10 +336,11 @@ def _facts_of(path: Path) -> os.stat_result | None:
         return None
 
 
-def _digest(job: Job, files: Iterable[str]) -> str:
+def _settings_digest(job: Job) -> str:
     body = job.to_dict()
     body["output"] = {"precision": job.output.precision, "compression": job.output.compression}
-    state = hashlib.sha256(json.dumps(body, sort_keys=True).encode())
-    for line in files:
-        state.update(line.encode())
-    return state.hexdigest()
+    return _sha256(json.dumps(body, sort_keys=True))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -23,17 +23,19 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from penumbra import __version__
+from penumbra.arrays import create_array
 from penumbra.clean_plate import CleanPlate, build_clean_plate, load_clean_plate
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.compositing import over_all, premultiply
-from penumbra.contract import CONTRACT_KEY, ModelContract
-from penumbra.decompose import LayerModels, decompose
+from penumbra.contract import CONTRACT_KEY, GRAPH_NAMES, ModelContract
+from penumbra.decompose import CPU, LayerModels, decompose
 from penumbra.errors import (
     EmptyMaskError,
     FootageError,
     JobError,
     OutOfMemoryError,
     OutputError,
+    PenumbraError,
     RecompositionError,
     StageOrderError,
     TooShortError,
@@ -44,8 +46,8 @@ from penumbra.job import Job
 from penumbra.journal import FRAMES_APART, NANOSECONDS, Journal, job_identity
 from penumbra.layer_graph import layer_graph, portable_path
 from penumbra.lift import Noise, lift_frame, measure_noise, split_layer
-from penumbra.lift.solve import Precision
-from penumbra.lock import STALE_SECONDS, hold
+from penumbra.lift.solve import HALF_MAX, Precision
+from penumbra.lock import EVERYTHING, STALE_SECONDS, hold
 from penumbra.read import (
     CleanPlateReader,
     MaskReader,
@@ -57,6 +59,7 @@ from penumbra.read import (
     sequence_pattern,
 )
 from penumbra.reporting import Reporter
+from penumbra.storage import flush_files
 from penumbra.tasks import TASK_STAGES, Task
 from penumbra.track import CameraTrack, locked_camera, read_homographies, track_camera
 from penumbra.working import SmallClip, load_working_clip, measure_peak, working_clip, working_size
@@ -66,6 +69,7 @@ from penumbra.write import (
     frame_path,
     load_manifest,
     prepare_output,
+    preview_paths,
     verify_frame,
     write_clean_frame,
     write_combined,
@@ -82,12 +86,22 @@ NOISE_SAMPLES = 7
 LEAST_FRAMES = 2
 # How long a task waits for another's claim: a farm sends a dead machine's task to the next one at once.
 TASK_PATIENCE = STALE_SECONDS + 30
+CHECKPOINT = "refine.pt"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What each fact of the journal speaks of, in the work folder.
+MADE = {
+    "read": ("frames.npy", "masks.npy", "luma.npy", "occupied.npy"),
+    "clean_plate": ("clean_plate/clean_plate.json",),
+    "prepared": ("encoded.npy", "background.npy", "valid.npy"),
+    "weights": tuple(f"graphs/{name}.onnx" for name in GRAPH_NAMES),
+    "low": ("low.npy",),
+}
 # What the work folder need not keep once all layers are written.
+SCRATCH_FACTS = ("read", "clean_plate", "prepared", "low")
 SCRATCH = (
-    "frames.npy", "masks.npy", "luma.npy", "occupied.npy", "encoded.npy", "background.npy", "valid.npy", "low.npy",
-    "clean_plate", FRAMES_APART,
-)  # fmt: skip
+    *(name for fact in SCRATCH_FACTS for name in MADE[fact] if "/" not in name),
+    *("clean_plate", CHECKPOINT, FRAMES_APART),
+)
 
 
 @dataclass(frozen=True)
@@ -198,6 +212,8 @@ def run(
     try:
         with _open(job, named or job, report, resume, task) as shot:
             if shot.journal.get("finished") and _all_there(shot):
+                if not shot.ends_with("frames"):
+                    _tidy(shot.journal)
                 return _tell_done(shot)
             _read(shot)
             camera = _track(shot)
@@ -205,7 +221,7 @@ def run(
             clip = _make_small(shot, clean)
             if shot.ends_with("prepare"):
                 return _tell_task_done(shot)
-            graphs = _refine(shot, clip)
+            graphs, weights = _refine(shot, clip)
             low = _decompose(shot, clip, graphs)
             if shot.ends_with("refine"):
                 return _tell_task_done(shot)
@@ -215,17 +231,42 @@ def run(
                 _lift_write_verify(shot, clip, clean, low)
             if shot.ends_with("frames"):
                 return _tell_task_done(shot)
-            return _finish(shot, camera)
-    except MemoryError as error:
-        raise OutOfMemoryError(
-            "There is not enough memory for one frame of this plate.", "Close other programs, or use a larger machine."
-        ) from error
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        raise OutputError(
-            f"The disk of {job.output.folder} takes no more: {error.strerror}.", "Make room, then run with --resume."
-        ) from error
+            return _finish(shot, camera, weights)
+    except PenumbraError:
+        raise
+    except Exception as error:
+        if _out_of_memory(error):
+            raise OutOfMemoryError(
+                "There is not enough memory for one frame of this plate.",
+                "Close other programs or use a larger machine, then run with --resume.",
+            ) from error
+        if isinstance(error, OSError):
+            raise _output_error(job.output.folder, error) from error
+        raise
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, in whatever words: OpenCV and torch raise errors of their own."""
+    text = str(error).lower()
+    told = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"
+    words = ("insufficient memory", "allocate memory", "out of memory", "start new thread", "bad_alloc")
+    return (
+        isinstance(error, MemoryError)
+        or (told and any(word in text for word in words))
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    )
+
+
+def _output_error(folder: str, error: OSError) -> OutputError:
+    """Storage that fails, as a sentence. Footage that fails has told so itself, as an error of the read stage."""
+    reason = error.strerror or str(error)
+    if error.errno in DISK_FULL:
+        return OutputError(f"The disk of {folder} takes no more: {reason}.", "Make room, then run with --resume.")
+    place = error.filename or f"The output folder {folder}"
+    return OutputError(
+        f"{place} cannot be read or written any more: {reason}.",
+        "See to the storage and its permissions, then run with --resume.",
+    )
 
 
 @contextmanager
@@ -249,8 +290,10 @@ def _open(job: Job, named: Job, report: Reporter, resume: bool, task: Task | Non
             report.warn(warning)
         prepare_output(Path(job.output.folder))
         journal = Journal(Path(job.output.folder))
-        stack.enter_context(hold(journal.work) if task is None else hold(journal.work, task.claim, TASK_PATIENCE))
+        claim, patience = (EVERYTHING, 0.0) if task is None else (task.claim, TASK_PATIENCE)
+        journal.check = stack.enter_context(hold(journal.work, claim, patience)).check
         _take(journal, job, resume, task)
+        journal.drop(*(fact for fact, made in MADE.items() if not all((journal.work / name).exists() for name in made)))
         size = _working_size(journal, job, footage)
         small = SmallClip(journal.work, len(footage.frames), len(masks), footage.canvas, size)
         shot = Shot(job, named, task, plate, masks, clean, journal, report, small)
@@ -261,7 +304,7 @@ def _open(job: Job, named: Job, report: Reporter, resume: bool, task: Task | Non
 
 def _take(journal: Journal, job: Job, resume: bool, task: Task | None) -> None:
     """The output folder, for the whole job or for one task of it."""
-    identity = job_identity(job, _inputs(job))
+    identity = job_identity(job, _inputs(job), _weights_digest(job))
     if task is None:
         journal.open(identity, job.sequences, resume, job.output.replace)
     elif task.name == "prepare":
@@ -304,6 +347,17 @@ def _trained_short_side(job: Job) -> tuple[int, ...]:
     return (min(contract.height, contract.width),)
 
 
+def _weights_digest(job: Job) -> str:
+    """Of the weights' bytes: shipped ones change with an update, and others may be trained on under their name."""
+    name = job.model.weights
+    files = sorted(SHIPPED_WEIGHTS.glob("*")) if name == "auto" else [] if name == "random" else [Path(name)]
+    state = hashlib.sha256()
+    for path in files:
+        if path.is_file():
+            state.update(path.read_bytes())
+    return state.hexdigest()
+
+
 def _read(shot: Shot) -> None:
     """Every frame once: small versions to disk; refuses masks that are empty throughout."""
     facts = shot.enter("read", "", "read")
@@ -311,16 +365,21 @@ def _read(shot: Shot) -> None:
         shot.small.create()
         frames = shot.footage.frames
 
-        def shrink_frame(index: int) -> tuple[list[bool], bool]:
+        def shrink_frame(index: int) -> tuple[list[bool], bool, bool]:
             plate, masks = shot.plate.read(frames[index]), shot.masks_at(frames[index])
             shot.small.add(index, plate, masks)
-            return [bool(mask.coverage.max() > 0) for mask in masks], plate.unresolved is not None
+            present = [bool(mask.coverage.max() > 0) for mask in masks]
+            return present, plate.unresolved is not None, bool(plate.pixels.max() > _largest(shot.job))
 
         results = list(_in_order(shot, shrink_frame, len(frames)))
-        present = np.array([row for row, _ in results])
-        broken = [frames[i] for i, (_, bad) in enumerate(results) if bad]
+        present = np.array([row for row, _, _ in results])
         shot.small.flush()
-        facts = {"present": present.any(axis=0).tolist(), "not_finite": broken, "working_size": shot.small.size}
+        facts = {
+            "present": present.any(axis=0).tolist(),
+            "not_finite": [frames[i] for i, (_, bad, _) in enumerate(results) if bad],
+            "too_bright": [frames[i] for i, (_, _, over) in enumerate(results) if over],
+            "working_size": shot.small.size,
+        }
         shot.journal.put("read", facts)
     for mask, present in zip(shot.job.masks, facts["present"], strict=True):
         if not present:
@@ -333,6 +392,17 @@ def _read(shot: Shot) -> None:
             f"{len(facts['not_finite'])} frames of the plate, the first {facts['not_finite'][0]}, hold values that"
             " are not finite: those pixels are written black and listed as unresolved."
         )
+    if facts["too_bright"]:
+        shot.report.warn(
+            f"{len(facts['too_bright'])} frames of the plate, the first {facts['too_bright'][0]}, hold values above"
+            f" {HALF_MAX:.0f}, the largest of half files: those pixels are written as that and listed as unresolved."
+            " Precision float keeps them."
+        )
+
+
+def _largest(job: Job) -> float:
+    """The largest value the job's files can hold."""
+    return float(HALF_MAX) if job.output.precision == "half" else float("inf")
 
 
 def _track(shot: Shot) -> CameraTrack:
@@ -355,12 +425,12 @@ def _track(shot: Shot) -> CameraTrack:
 
 def _clean_plate(shot: Shot, camera: CameraTrack) -> CleanSource:
     """The median of valid pixels, or the user's own clean plate."""
-    known = shot.enter("clean plate", "Making the clean plate", "clean_plate")
+    # The user's own is there from the start.
+    fact = "clean_plate" if shot.clean is None else "camera"
+    known = shot.enter("clean plate", "Making the clean plate", fact)
     for warning in camera.warnings:
         shot.report.warn(warning)
     if shot.clean is not None:
-        if known is None:
-            shot.journal.put("clean_plate", True)
         return CleanSource(shot, None)
     folder, numbers = shot.journal.work / "clean_plate", shot.footage.frames
     if known is None:
@@ -375,6 +445,7 @@ def _clean_plate(shot: Shot, camera: CameraTrack) -> CleanSource:
             shot.report.should_stop,
             DisplayEncoding(peak=measure_peak(shot.small)),
         )
+        flush_files(path for path in folder.iterdir() if path.is_file())
     built = load_clean_plate(folder, camera.homographies, numbers)
     for warning in built.warnings:
         shot.report.warn(warning)
@@ -388,15 +459,13 @@ def _clean_plate(shot: Shot, camera: CameraTrack) -> CleanSource:
 
 def _make_small(shot: Shot, clean: CleanSource) -> WorkingClip:
     """The clip as the network sees it, and the plate's noise as it sees that."""
-    known = shot.enter("prepare", "Preparing the working clip", "small")
-    small, numbers, names = shot.small, shot.footage.frames, shot.job.names
+    known = shot.enter("prepare", "Preparing the working clip", "prepared")
+    small, numbers, names, order = shot.small, shot.footage.frames, shot.job.names, shot.order
     if known is not None:
-        return load_working_clip(small, numbers, names, shot.order, DisplayEncoding(peak=known["peak"]))
+        return load_working_clip(small, numbers, names, order, DisplayEncoding(peak=known["peak"]))
     encoding = DisplayEncoding(peak=measure_peak(small))
-    clip = working_clip(
-        small, numbers, names, shot.order, clean, encoding, shot.report.step, clean.restlessness
-    )  # fmt: skip
-    shot.journal.put("small", {"peak": encoding.peak, "noise": _measure_noise(shot, clip, clean).level})
+    clip = working_clip(small, numbers, names, order, clean, encoding, shot.report.step, clean.restlessness)
+    shot.journal.put("prepared", {"peak": encoding.peak, "noise": _measure_noise(shot, clip, clean).level})
     return clip
 
 
@@ -413,17 +482,14 @@ def _measure_noise(shot: Shot, clip: WorkingClip, clean: CleanSource) -> Noise:
     return measure_noise(samples(), clip.encoding)
 
 
-def _refine(shot: Shot, clip: WorkingClip) -> Path:
-    """The folder of graphs to decompose with, tuned to the shot where the job asks for it."""
+def _refine(shot: Shot, clip: WorkingClip) -> tuple[Path, dict[str, Any]]:
+    """The folder of graphs to decompose with, tuned to the shot where the job asks for it, and what they are."""
     settings, model = shot.job.refine, shot.job.model
     shipped = (SHIPPED_WEIGHTS / "layer_decoder.onnx").exists()
     if settings.off and model.weights == "auto":
         if not shipped:
             raise JobError("No weights are shipped with this build.", "Ask for refinement: --refine 5min.")
-        shot.enter("refine", "", "weights")
-        if shot.journal.get("low") is None:
-            shot.journal.put("weights", _weights_facts("shipped", SHIPPED_WEIGHTS, 0))
-        return SHIPPED_WEIGHTS
+        return SHIPPED_WEIGHTS, _weights_facts("shipped", SHIPPED_WEIGHTS, 0)
     if settings.off and model.weights == "random":
         raise JobError("Random weights know nothing without refinement.", "Use --refine 5min, or other weights.")
     known = shot.enter("refine", "Learning the shot" if not settings.off else "Preparing the weights", "weights")
@@ -436,7 +502,8 @@ def _refine(shot: Shot, clip: WorkingClip) -> Path:
         weights = SHIPPED_WEIGHTS / "weights.safetensors" if source == "auto" else Path(source)
         steps = tune(clip, None if source == "random" else weights, shot.job, shot.journal.work, graphs, shot.report)
         shot.journal.put("weights", _weights_facts(source, graphs, steps))
-    return graphs
+    shot.journal.discard([CHECKPOINT])
+    return graphs, shot.journal.get("weights")
 
 
 def _weights_facts(source: str, graphs: Path, steps: int) -> dict[str, Any]:
@@ -452,17 +519,29 @@ def _decompose(shot: Shot, clip: WorkingClip, graphs: Path) -> NDArray[np.float3
     path = shot.journal.work / "low.npy"
     if known is None:
         models = LayerModels.load(graphs, shot.job.model.device)
-        shot.report.emit(Event("progress", "decompose", total=len(clip.numbers), message=models.line))
-        shape = (*clip.masks.shape, 4)
-        layers = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        errors = []
-        for index, rgba in decompose(clip, models, on_progress=shot.report.step, should_stop=shot.report.should_stop):
-            layers[index] = rgba
-            errors.append(_unexplained(clip, index, rgba))
-        layers.flush()
+        try:
+            errors = _predict(shot, clip, models, path)
+        except OutOfMemoryError:
+            if models.provider == CPU or shot.job.model.device != "auto":
+                raise
+            # All frames anew: layers of one clip come from one device.
+            models = LayerModels.load(graphs, "auto", failed={models.provider: "it has not enough memory"})
+            errors = _predict(shot, clip, models, path)
+        flush_files([path])
         facts = {"provider": models.provider, "provider_line": models.line}
         shot.journal.put("low", {**facts, "reconstruction": round(float(np.mean(errors)), 6)})
     return cast("NDArray[np.float32]", np.lib.format.open_memmap(path, mode="r"))
+
+
+def _predict(shot: Shot, clip: WorkingClip, models: LayerModels, path: Path) -> list[float]:
+    """Writes all frames' layers to ``path``; what each leaves unexplained."""
+    shot.report.emit(Event("progress", "decompose", total=len(clip.numbers), message=models.line))
+    layers = create_array(path, np.float32, (*clip.masks.shape, 4))
+    errors = []
+    for index, rgba in decompose(clip, models, on_progress=shot.report.step, should_stop=shot.report.should_stop):
+        layers[index] = rgba
+        errors.append(_unexplained(clip, index, rgba))
+    return errors
 
 
 def _unexplained(clip: WorkingClip, index: int, rgba: FloatArray) -> float:
@@ -476,9 +555,9 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
     report, journal, footage, output = shot.report, shot.journal, shot.footage, shot.output
     todo = _unfinished(shot)
     report.stage("lift", "Writing the layers")
-    noise = Noise(journal.get("small")["noise"])
+    noise = Noise(journal.get("prepared")["noise"])
     writer = FrameWriter(output, footage, shot.job.output, SOFTWARE)
-    order, precision = shot.order, Precision(shot.job.output.precision)
+    order, precision, largest = shot.order, Precision(shot.job.output.precision), _largest(shot.job)
 
     def finish_frame(index: int) -> None:
         began, number = time.monotonic(), footage.frames[index]
@@ -497,7 +576,7 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
                 writer.write_layers(split_layer(layer, covers[layer.name], precision), number, plate.data)
         if shot.job.output.combined != "off":
             write_combined(output, footage, shot.job.output, SOFTWARE, stack, plate.data)
-        verdict = verify_frame(output, footage, [layer.name for layer in stack.layers], plate)
+        verdict = verify_frame(output, footage, [layer.name for layer in stack.layers], plate, largest)
         noted = {"seconds": round(time.monotonic() - began, 3), "files": _files_as_they_are(shot, number)}
         journal.finish_frame(number, frame_entry(verdict), noted)
 
@@ -550,7 +629,8 @@ def _files_as_they_are(shot: Shot, number: int) -> list[list[int]]:
 def _reads_as_said(shot: Shot, number: int) -> bool:
     """Whether a frame's files give what their task noted when it read them back."""
     try:
-        verdict = verify_frame(shot.output, shot.footage, shot.job.order_at(number), shot.plate.read(number))
+        plate, names = shot.plate.read(number), shot.job.order_at(number)
+        verdict = verify_frame(shot.output, shot.footage, names, plate, _largest(shot.job))
     except OutputError:
         return False
     return frame_entry(verdict) == shot.journal.frames[number]
@@ -564,14 +644,18 @@ def _again(numbers: list[int]) -> str:
     return f"Run --stage frames --frames {compact_ranges(numbers).replace(' ', '')}, then this again."
 
 
-def _finish(shot: Shot, camera: CameraTrack) -> Path:
+def _finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> Path:
     """Previews, the manifest, and the end of the work folder's large files."""
     report, journal, job, output = shot.report, shot.journal, shot.job, shot.output
     if job.output.previews:
         report.stage("previews", "Drawing the previews")
-        write_previews(output, shot.footage, job.names, job.order_at, shot.plate.read, report.step, report.should_stop)
+        if not (journal.get("previews") and all(path.is_file() for path in preview_paths(output))):
+            write_previews(
+                output, shot.footage, job.names, job.order_at, shot.plate.read, report.step, report.should_stop
+            )
+            journal.put("previews", True)
     report.close_stage()
-    manifest = _manifest(shot, camera)
+    manifest = _manifest(shot, camera, weights)
     # Paths of another system mean nothing to this one: `penumbra composites` puts them right where they do.
     author = shot.named if Path(shot.named.output.folder).is_absolute() else job
     pattern = _plate_pattern(job.plate.path, author.plate.path, Path(author.output.folder))
@@ -584,10 +668,17 @@ def _finish(shot: Shot, camera: CameraTrack) -> Path:
             f"{len(outside)} frames, the first {outside[0]}, do not recompose to the plate within the bound.",
             "See manifest.json for the errors, and report this with the job file.",
         )
-    journal.discard(SCRATCH)
-    # Were a layer to be lost later, a resumed run makes these again.
-    journal.drop("read", "clean_plate", "small", "low")
+    _tidy(journal)
     return _tell_done(shot)
+
+
+def _tidy(journal: Journal) -> None:
+    """Removes what only the work needed; facts first, lest a killed run leaves facts about nothing.
+
+    Were a layer to be lost later, a resumed run makes these again.
+    """
+    journal.drop(*SCRATCH_FACTS)
+    journal.discard(SCRATCH)
 
 
 def rewrite_composites(folder: Path) -> None:
@@ -644,7 +735,7 @@ def _tell_done(shot: Shot) -> Path:
     return path
 
 
-def _manifest(shot: Shot, camera: CameraTrack) -> dict[str, Any]:
+def _manifest(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> dict[str, Any]:
     """What was made, from what, with what, and how well it recomposes; paths as the job's author knows them."""
     job, footage, entries = shot.named, shot.footage, shot.journal.frames
     return {
@@ -656,7 +747,7 @@ def _manifest(shot: Shot, camera: CameraTrack) -> dict[str, Any]:
             for mask, reader in zip(job.masks, shot.masks, strict=True)
         ],
         "order": {str(number): list(job.order_at(number)) for number in footage.frames},
-        "weights": shot.journal.get("weights"),
+        "weights": weights,
         "camera": {"mode": job.camera.mode, "locked": camera.locked, "homographies": camera.to_dict()},
         "clean_plate": {
             "own": job.clean_plate.path if job.clean_plate else None,
@@ -664,7 +755,7 @@ def _manifest(shot: Shot, camera: CameraTrack) -> dict[str, Any]:
             "misfit": shot.journal.get("misfit"),
         },
         "working_size": list(shot.small.size),
-        "noise": shot.journal.get("small")["noise"],
+        "noise": shot.journal.get("prepared")["noise"],
         "provider": shot.journal.get("low")["provider"],
         "provider_line": shot.journal.get("low").get("provider_line"),
         "reconstruction_error": shot.journal.get("low").get("reconstruction"),

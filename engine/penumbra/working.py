@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.arrays import create_array
 from penumbra.color import DisplayEncoding, FloatArray, srgb_encode
 from penumbra.frames import Mask, Plate, Region, WorkingClip
+from penumbra.storage import flush_files
 
 PROXY_WIDTH = 960
 # The short side the network works at where the weights do not say: what a CPU refines in minutes.
@@ -56,18 +58,17 @@ class SmallClip:
         return self.canvas.width / self.proxy_size[1], self.canvas.height / self.proxy_size[0]
 
     def create(self) -> None:
-        """Empty files of the right size."""
+        """Empty files of the right size; raises OSError where there is no room for them."""
         for name, (shape, kind) in self._shapes.items():
-            np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="w+", dtype=kind, shape=shape)
+            create_array(self.folder / f"{name}.npy", kind, shape)
+
+    def flush(self) -> None:
+        """Everything added, to the disk: only then may a journal say that it is there."""
+        flush_files(self.folder / f"{name}.npy" for name in self._shapes)
 
     def array(self, name: str, mode: str = "r") -> NDArray[np.generic]:
         """One of the arrays as a memory map."""
         return np.lib.format.open_memmap(self.folder / f"{name}.npy", mode=mode)
-
-    def flush(self) -> None:
-        """To the disk, where other machines see it."""
-        for name in self._shapes:
-            np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="r+").flush()
 
     def add(self, index: int, plate: Plate, masks: Sequence[Mask]) -> None:
         """Writes the small versions of one frame. Different frames may be added from different threads."""
@@ -115,30 +116,30 @@ def working_clip(
 
     ``clean_at(index)`` gives the clean plate (linear H x W x 3) and where it was seen (H x W); ``restless_at(index)``
     how much it moves by itself (H x W, display units). Outside the masks ``valid`` fades where that is much: nobody
-    shall be asked to explain water.
+    shall be asked to explain water. The files are flushed; raises OSError where there is no room for them.
     """
     count, size = len(numbers), small.size
     source, masks = small.array("frames"), cast("FloatArray", small.array("masks"))
     shapes = {"encoded": (count, *size, 3), "background": (count, *size, 3), "valid": (count, *size)}
-    arrays = {
-        name: np.lib.format.open_memmap(small.folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape)
-        for name, shape in shapes.items()
-    }
+    arrays = {name: create_array(small.folder / f"{name}.npy", np.float32, shape) for name, shape in shapes.items()}
     for index in range(count):
         clean, seen = clean_at(index)
         arrays["encoded"][index] = encoding.encode(np.asarray(source[index], np.float32))
         arrays["background"][index] = encoding.encode(shrink(clean, size))
         arrays["valid"][index] = shrink(seen, size) * _credible(restless_at(index), masks[index], size)
         on_progress(index + 1, count)
-    for array in arrays.values():
-        array.flush()
+    flush_files(small.folder / f"{name}.npy" for name in shapes)
     return load_working_clip(small, numbers, names, order, encoding)
 
 
 def load_working_clip(
-    small: SmallClip, numbers: Sequence[int], names: Sequence[str], order: NDArray[np.int64], encoding: DisplayEncoding
+    small: SmallClip,
+    numbers: Sequence[int],
+    names: Sequence[str],
+    order: NDArray[np.int64],
+    encoding: DisplayEncoding,
 ) -> WorkingClip:
-    """The clip that :func:`working_clip` left in files."""
+    """The clip that :func:`working_clip` left in its files."""
     encoded, masks, background, valid = (
         cast("FloatArray", small.array(name)) for name in ("encoded", "masks", "background", "valid")
     )

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from penumbra.errors import FootageError, FootageNotFoundError
+from penumbra.read.storage_faults import patiently
 
 MOVIE_SUFFIXES = frozenset(
     f".{name}"
@@ -130,8 +131,12 @@ def find_clip(path: str) -> FileClip:
 
     Raises:
         FootageNotFoundError: nothing there matches.
-        FootageError: a folder holds more than one clip.
+        FootageError: a folder holds more than one clip, or is out of reach.
     """
+    return patiently(lambda: _find_clip(path), Path(path), path, probe=False)
+
+
+def _find_clip(path: str) -> FileClip:
     where = Path(path)
     if where.is_dir():
         return _clip_of_folder(path, where)
