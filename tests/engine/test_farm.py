@@ -20,16 +20,17 @@ from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
 from engine.test_farm_tasks import LAST, farm_job, result, work, written
-from engine.tiny_clip import FIRST, FRAMES, write_clip
+from engine.tiny_clip import FIRST, FRAMES, SIZE, write_clip
 from penumbra import cli, errors
 from penumbra.events import Event
 from penumbra.farm.bundle import BundleSettings, write_bundle
 from penumbra.farm.path_mapping import load_path_mapping
 from penumbra.farm.progress import OpenJobLines
-from penumbra.job import CameraSettings, CleanPlateSettings, RefineSettings, job_from_dict
+from penumbra.job import CameraSettings, CleanPlateSettings, FrameRange, RefineSettings, job_from_dict
 from penumbra.launch import child_environment
 from penumbra.pipeline import run
 from penumbra.tasks import parse_frames
+from penumbra.track import locked_camera, write_homographies
 
 REPOSITORY = Path(__file__).parents[2]
 RANGES = st.tuples(st.integers(-50, 50), st.integers(0, 40), st.integers(1, 9))
@@ -136,8 +137,9 @@ def bundle_of(job, folder, **settings):
 
 def test_a_bundle_is_a_valid_template_that_carries_the_job_and_lists_its_files(tmp_path):
     write_clip(tmp_path)
-    for name in ("clean.exr", "tuned.safetensors", "camera.json"):
+    for name in ("clean.exr", "tuned.safetensors"):
         shutil.copy(tmp_path / f"plate.{FIRST}.exr", tmp_path / name)
+    write_homographies(locked_camera(range(FIRST, LAST + 1)), tmp_path / "camera.json", SIZE)
     (tmp_path / "plate.1001.exr.bak").touch()
     job = farm_job(tmp_path)
     job = replace(
@@ -178,11 +180,16 @@ def test_a_path_may_hold_what_a_template_takes_for_an_expression(tmp_path):
 
 def test_a_job_that_its_tasks_would_refuse_is_refused_when_the_bundle_is_written(tmp_path):
     write_clip(tmp_path)
-    (tmp_path / "job.json").write_text(farm_job(tmp_path).to_json())
-    (tmp_path / f"plate.{FIRST + 2}.exr").unlink()
-    said = CliRunner().invoke(cli.app, ["farm", str(tmp_path / "job.json"), "-o", str(tmp_path / "bundle")])
-    assert said.exit_code == 3
-    assert str(FIRST + 2) in said.output
+    job = farm_job(tmp_path)
+    for spoilt, words, code in (
+        (replace(job, model=replace(job.model, weights=str(tmp_path / "none.st"))), "no weights at", 5),
+        (replace(job, camera=CameraSettings("file", str(tmp_path / "none.txt"))), "none.txt", 3),
+        (replace(job, plate=replace(job.plate, frames=FrameRange(FIRST, LAST + 1))), str(LAST + 1), 3),
+    ):
+        (tmp_path / "job.json").write_text(spoilt.to_json())
+        said = CliRunner().invoke(cli.app, ["farm", str(tmp_path / "job.json"), "-o", str(tmp_path / "bundle")])
+        assert said.exit_code == code, said.output
+        assert words in said.output
     assert not (tmp_path / "bundle").exists()
 
 

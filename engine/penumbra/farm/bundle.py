@@ -11,11 +11,12 @@ from typing import Any
 
 import yaml
 
-from penumbra.errors import OutputError
+from penumbra.errors import OutputError, WeightsError
 from penumbra.job import Job
 from penumbra.read import files_of_clip, open_clean_plate, open_mask, open_plate
 from penumbra.storage import atomic_path
 from penumbra.tasks import TASK_STAGES
+from penumbra.track import read_homographies
 
 TEMPLATE, VALUES, ASSETS = "template.yaml", "parameter_values.yaml", "asset_references.yaml"
 # How long a task may take to finish the frames it has begun before it is killed.
@@ -75,9 +76,18 @@ def _look_at(job: Job) -> tuple[tuple[int, ...], list[Path]]:
     if job.clean_plate is not None:
         open_clean_plate(job.clean_plate, footage).close()
         files += files_of_clip(job.clean_plate.path)
-    files += [Path(job.camera.path)] if job.camera.path else []
-    files += [] if job.model.weights in ("auto", "random") else [Path(job.model.weights)]
+    if job.camera.path is not None:
+        read_homographies(Path(job.camera.path), footage)
+        files.append(Path(job.camera.path))
+    if job.model.weights not in ("auto", "random"):
+        files.append(_weights(Path(job.model.weights)))
     return footage.frames, sorted(set(files))
+
+
+def _weights(path: Path) -> Path:
+    if not path.is_file():
+        raise WeightsError(f"There are no weights at {path}.", "Correct the job, or use auto.")
+    return path
 
 
 def _template(job: Job, frames: tuple[int, ...], settings: BundleSettings) -> dict[str, Any]:
