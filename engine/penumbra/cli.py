@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -35,10 +36,12 @@ from penumbra.job import (
     OutputSettings,
     PlateSettings,
     RefineSettings,
+    absolute_path,
     json_schema,
     load_job,
 )
 from penumbra.reporting import Reporter, error_event
+from penumbra.tasks import TASK_STAGES, Task, parse_frames
 
 app = typer.Typer(
     name="penumbra",
@@ -95,6 +98,13 @@ def decompose(
     save_job: Annotated[Path | None, typer.Option(help="Write the job to this file and stop.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")] = False,
     replace_output: Annotated[bool, typer.Option("--replace", help="Overwrite another job's result.")] = False,
+    stage: Annotated[
+        str | None, typer.Option(help="One task of a farm: prepare, refine, frames (a chunk: --frames 1-7) or finish.")
+    ] = None,
+    path_mapping: Annotated[
+        Path | None, typer.Option(help="Rules for what the job's paths are called here (pathmapping-1.0).")
+    ] = None,
+    progress: Annotated[str, typer.Option(help="bars, json (as --json), or openjd for Open Job Description.")] = "bars",
     json_events: JsonOption = False,
 ) -> None:
     """Take a clip apart: one layer per mask, and the clean plate."""
@@ -108,19 +118,44 @@ def decompose(
 
     def work(on_event: OnEvent) -> None:
         base = load_job(job) if job is not None else None
+        task = None if stage is None else Task(stage, None if frames is None else parse_frames(frames))
+        if task is not None:
+            given["frames"] = None  # they are the chunk's; the plate's own are in the job file
         chosen = job_from_options({key: value for key, value in given.items() if value is not None}, base)
         if replace_output:
             chosen = replace(chosen, output=replace(chosen.output, replace=True))
         if save_job is not None:
             save_job.write_text(chosen.to_json(), encoding="utf-8")
             return
+        here = chosen if path_mapping is None else chosen.with_paths(_path_mapping(path_mapping))
         from penumbra.pipeline import run  # heavy: --help and errors in options come without it
 
         reporter = Reporter(on_event)
-        with _stoppable(reporter, watch_stdin=json_events):
-            run(chosen, on_event, resume, reporter)
+        with _stoppable(reporter, watch_stdin=isinstance(teller, _Lines)):
+            run(here, on_event, resume, reporter, task, named=chosen)
 
-    _guard(work, json_events)
+    teller = _teller("json" if json_events else progress, stage)
+    _guard(work, json_events, teller)
+
+
+@app.command()
+def farm(
+    job: Annotated[Path, typer.Argument(help="A job file.")],
+    bundle: Annotated[Path, typer.Option("-o", "--output", help="The folder for the bundle's three files.")],
+    chunk: Annotated[int, typer.Option(min=1, help="Frames per task.")] = 10,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Refine only on a machine that has a GPU.")] = False,
+    command: Annotated[str, typer.Option(help="What starts Penumbra on the farm's machines.")] = "penumbra",
+) -> None:
+    """Write a job as an Open Job Description bundle, to be submitted to a farm."""
+
+    def work(on_event: OnEvent) -> None:
+        from penumbra.farm.bundle import BundleSettings, write_bundle
+
+        settings = BundleSettings(job.stem, chunk, gpu, command)
+        frames, chunks = write_bundle(load_job(job), bundle, settings)
+        print(f"{bundle}: {frames} frames in {chunks} tasks, between prepare, refine and finish")  # noqa: T201
+
+    _guard(work, json_events=False)
 
 
 @app.command()
@@ -440,27 +475,27 @@ def job_from_options(given: dict[str, Any], base: Job | None) -> Job:
             shown = {"plate": "a PLATE", "mask": "--mask NAME=PATH", "output": "-o FOLDER"}[missing[0]]
             raise JobError(f"Missing {shown}.", "Give it, or a job file with --job.")
         base = Job(
-            plate=PlateSettings(str(here / given["plate"])),
+            plate=PlateSettings(absolute_path(here, given["plate"])),
             masks=_masks(given["mask"], here),
-            output=OutputSettings(str(here / given["output"])),
+            output=OutputSettings(absolute_path(here, given["output"])),
             refine=_usual_refinement(),
         )
     plate, output, model = base.plate, base.output, base.model
     for option, key in (("colorspace", "color_space"), ("working_space", "working_space")):
         plate = replace(plate, **{key: given[option]}) if option in given else plate
     if "plate" in given:
-        plate = replace(plate, path=str(here / given["plate"]))
+        plate = replace(plate, path=absolute_path(here, given["plate"]))
     if "frames" in given:
         plate = replace(plate, frames=FrameRange.parse(given["frames"]))
     if "output" in given:
-        output = replace(output, folder=str(here / given["output"]))
+        output = replace(output, folder=absolute_path(here, given["output"]))
     for key in ("precision", "compression", "previews", "clean", "splits", "combined"):
         output = replace(output, **{key: given[key]}) if key in given else output
     for key in ("seed", "device"):
         model = replace(model, **{key: given[key]}) if key in given else model
     if "weights" in given:
         name = given["weights"]
-        model = replace(model, weights=name if name in ("auto", "random") else str(here / name))
+        model = replace(model, weights=name if name in ("auto", "random") else absolute_path(here, name))
     if "size" in given:
         model = replace(model, working_size=parse_size(given["size"]))
     masks = _masks(given["mask"], here) if "mask" in given else base.masks
@@ -469,11 +504,11 @@ def job_from_options(given: dict[str, Any], base: Job | None) -> Job:
     if "order" in given:
         changes["order"] = tuple(_order(text) for text in given["order"])
     if "clean_plate" in given:
-        changes["clean_plate"] = CleanPlateSettings(str(here / given["clean_plate"]))
+        changes["clean_plate"] = CleanPlateSettings(absolute_path(here, given["clean_plate"]))
     if "camera" in given:
         mode = given["camera"]
         named = mode in ("auto", "locked")
-        changes["camera"] = CameraSettings(mode) if named else CameraSettings("file", str(here / mode))
+        changes["camera"] = CameraSettings(mode) if named else CameraSettings("file", absolute_path(here, mode))
     if "refine" in given:
         changes["refine"] = RefineSettings.parse(given["refine"])
     return replace(base, **changes)
@@ -486,7 +521,7 @@ def _usual_refinement() -> RefineSettings:
 
 def _masks(texts: list[str], here: Path) -> tuple[MaskSettings, ...]:
     pairs = [_pair(text, "--mask") for text in texts]
-    return tuple(MaskSettings(name, str(here / path)) for name, path in pairs)
+    return tuple(MaskSettings(name, absolute_path(here, path)) for name, path in pairs)
 
 
 def _with_channels(
@@ -529,14 +564,17 @@ def _inspect(path: Path) -> dict[str, Any]:
 
 
 class _stoppable:  # noqa: N801 # used as a context manager
-    """SIGINT, SIGTERM and (for programs) a closed stdin ask the run to stop; a second SIGINT ends it at once."""
+    """SIGINT, SIGTERM, a closed terminal and (for programs) a closed stdin ask the run to stop.
+
+    A second SIGINT ends it at once.
+    """
 
     def __init__(self, reporter: Reporter, watch_stdin: bool) -> None:
         self._reporter, self._watch_stdin = reporter, watch_stdin
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _stop_signals():
             self._before[number] = signal.signal(number, self._on_signal)
         # Only a pipe says anything by closing: farms and cron start programs on /dev/null, which is always at its end.
         if self._watch_stdin and _is_pipe(sys.stdin):
@@ -563,6 +601,13 @@ class _stoppable:  # noqa: N801 # used as a context manager
         self._reporter.request_stop()
 
 
+def _stop_signals() -> list[int]:
+    """What asks a run to stop here; SIGHUP not where nohup has it ignored."""
+    hangup = getattr(signal, "SIGHUP", None)
+    heeded = hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([hangup] if heeded and hangup is not None else [])]
+
+
 def _is_pipe(stream: Any) -> bool:
     try:
         return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode) or stat.S_ISSOCK(os.fstat(stream.fileno()).st_mode)
@@ -570,17 +615,33 @@ def _is_pipe(stream: Any) -> bool:
         return False
 
 
-def _guard(work: Callable[[OnEvent], None], json_events: bool) -> None:
+def _path_mapping(file: Path) -> Callable[[str], str]:
+    from penumbra.farm.path_mapping import load_path_mapping
+
+    return load_path_mapping(file)
+
+
+def _teller(progress: str, stage: str | None) -> _Lines | _OpenJob | _Bars:
+    """What tells of events, by its name."""
+    if progress == "json":
+        return _Lines()
+    if progress == "openjd":
+        return _OpenJob(stage)
+    if progress != "bars":
+        raise typer.BadParameter(f"{progress!r} is none of bars, json and openjd.", param_hint="--progress")
+    return _Bars()
+
+
+def _guard(work: Callable[[OnEvent], None], json_events: bool, teller: _Lines | _OpenJob | _Bars | None = None) -> None:
     """Runs a command: events to stdout or to bars, errors to one sentence and their exit code."""
-    console = Console(stderr=True, highlight=False)
-    teller = _Lines() if json_events else _Bars(console)
+    teller = teller or (_Lines() if json_events else _Bars())
     try:
         with teller:
-            work(teller.tell)
+            work(_heard(teller.tell))
     except PenumbraError as error:
-        _fail(error, json_events, console)
+        _fail(error, teller)
     except KeyboardInterrupt:
-        _fail(Stopped("Stopped at once.", "Add --resume to go on."), json_events, console)
+        _fail(Stopped("Stopped at once.", "Add --resume to go on."), teller)
     except BrokenPipeError:
         # Whoever read our events has gone: nothing can be told any more.
         sys.stderr.close()
@@ -590,15 +651,29 @@ def _guard(work: Callable[[OnEvent], None], json_events: bool) -> None:
     except Exception as error:  # noqa: BLE001 # the last line of defence: a fault of ours, told as one
         traceback.print_exc()
         text = f"An unexpected fault: {type(error).__name__}: {error}."
-        _fail(PenumbraError(text, "Please report it with the job file and the lines above."), json_events, console)
+        _fail(PenumbraError(text, "Please report it with the job file and the lines above."), teller)
 
 
-def _fail(error: PenumbraError, json_events: bool, console: Console) -> NoReturn:
-    if json_events:
-        print(error_event(error).to_line(), flush=True)  # noqa: T201
-    else:
-        console.print(f"[bold red]{'stopped' if isinstance(error, Stopped) else 'error'}:[/] ", end="")
-        console.print(str(error), markup=False, soft_wrap=True)
+def _heard(tell: OnEvent) -> OnEvent:
+    """``tell``, and the end of the run where nobody listens any more: a pipe or a terminal that was closed."""
+
+    def told(event: Event) -> None:
+        try:
+            tell(event)
+        except OSError as error:
+            raise Stopped("Stopped: whoever followed this run has gone.", "Add --resume to go on.") from error
+
+    return told
+
+
+def _fail(error: PenumbraError, teller: _Lines | _OpenJob | _Bars) -> NoReturn:
+    try:
+        teller.fail(error)
+    except OSError:
+        # Python would fail once more on its way out, and end with a code of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError):
+            _Bars().fail(error)
     raise typer.Exit(error.exit_code)
 
 
@@ -614,12 +689,32 @@ class _Lines:
     def tell(self, event: Event) -> None:
         print(event.to_line(), flush=True)  # noqa: T201
 
+    def fail(self, error: PenumbraError) -> None:
+        self.tell(error_event(error))
+
+
+class _OpenJob:
+    """Events as a session of Open Job Description reads them on stdout, which is the task's log."""
+
+    def __init__(self, stage: str | None) -> None:
+        from penumbra.farm.progress import OpenJobLines
+
+        stages = TASK_STAGES.get(stage or "", [name for stages in TASK_STAGES.values() for name in stages])
+        lines = OpenJobLines(stages, lambda line: print(line, flush=True))  # noqa: T201
+        self.tell, self.fail = lines.tell, lines.fail
+
+    def __enter__(self) -> _OpenJob:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
 
 class _Bars:
     """Events as progress bars with the time left, on stderr."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self) -> None:
+        self._console = console = Console(stderr=True, highlight=False)
         self._bars = Progress(
             TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"), console=console,
@@ -631,7 +726,8 @@ class _Bars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+        with contextlib.suppress(OSError):  # a terminal that was closed
+            self._bars.stop()
 
     def tell(self, event: Event) -> None:
         if event.event == "stage":
@@ -648,6 +744,10 @@ class _Bars:
         elif event.event == "done":
             self._close()
             self._console.print(f"done: {event.path}", markup=False, soft_wrap=True)
+
+    def fail(self, error: PenumbraError) -> None:
+        self._console.print(f"[bold red]{'stopped' if isinstance(error, Stopped) else 'error'}:[/] ", end="")
+        self._console.print(str(error), markup=False, soft_wrap=True)
 
     def _close(self) -> None:
         if self._task is not None:

@@ -108,6 +108,18 @@ class OutputOfAnotherJobError(OutputError):
     code = "output_of_another_job"
 
 
+class StageOrderError(OutputError):
+    """A task of a farm job whose forerunners have not finished."""
+
+    code = "stage_order"
+
+
+class OutputInUseError(OutputError):
+    """Another run works in the output folder."""
+
+    code = "output_in_use"
+
+
 class WeightsError(PenumbraError):
     """Weights that cannot be read, do not fit, or are refused for safety."""
 

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from dataclasses import dataclass, fields, is_dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 from penumbra.errors import JobError, ObjectNameError
@@ -292,7 +292,11 @@ class Job:
         """The same job with every relative path made absolute against ``base``; ``..`` is taken off by name, as
         :func:`penumbra.layer_graph.portable_path` puts it there.
         """
-        return self.with_paths(lambda path: os.path.normpath(base / path))
+        return self.with_paths(lambda path: os.path.normpath(absolute_path(base, path)))
+
+    def anywhere(self) -> Job:
+        """The same job with nothing but the last part of every path: what it is, wherever its files lie."""
+        return self.with_paths(lambda path: PurePath(path).name)
 
     def with_paths(self, at: Callable[[str], str]) -> Job:
         """The same job with every path ``p`` become ``at(p)``."""
@@ -314,6 +318,11 @@ class Job:
     def to_json(self) -> str:
         """Indented JSON ending in a newline."""
         return json.dumps(self.to_dict(), indent=2) + "\n"
+
+
+def absolute_path(base: Path, path: str) -> str:
+    """``path`` against ``base``, unless it is absolute already, be it on another system."""
+    return path if PureWindowsPath(path).is_absolute() else str(base / path)
 
 
 def job_from_dict(data: Any) -> Job:

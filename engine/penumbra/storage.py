@@ -1,11 +1,14 @@
-"""Files appear whole or not at all: written under a temporary name, flushed, then renamed into place."""
+"""Files appear whole or not at all: written under a temporary name, flushed, then renamed into place.
+
+What is called flushed here survives a power cut: the file's bytes, and the folder's entry that leads to them.
+"""
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # Leftovers of a killed run are recognised, and swept, by this prefix alone.
@@ -14,21 +17,48 @@ TEMPORARY_PREFIX = ".penumbra-tmp-"
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` with the same suffix; renamed to ``path`` on success, removed on failure."""
+    """A temporary path beside ``path`` with the same suffix; renamed to ``path`` on success, removed on failure.
+
+    When the block has ended well the file is flushed.
+    """
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:12]}{path.suffix}")
     try:
         yield temporary
+        # Before the rename: a power cut must not leave a whole name on an empty file.
         _flush(temporary)
         temporary.replace(path)
+        _flush_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        # Storage that fails now has failed the block already, and in words of its own.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def flush_files(paths: Iterable[Path]) -> None:
+    """Flushes files that were written in place. Raises OSError, also for what only writing back brings to light."""
+    paths = list(paths)
+    for path in paths:
+        _flush(path)
+    for folder in sorted({path.parent for path in paths}):
+        _flush_folder(folder)
 
 
 def _flush(path: Path) -> None:
-    """To the disk before the rename: a power cut must not leave a whole name on an empty file."""
     descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_folder(path: Path) -> None:
+    """Writes a folder's entries, where the system has such a thing: Windows and some network storage have not."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.arrays import create_array
 from penumbra.color import DisplayEncoding, FloatArray, srgb_encode
 from penumbra.frames import Mask, Plate, Region, WorkingClip
+from penumbra.storage import flush_files
 from penumbra.unrest import unrest
 
 PROXY_WIDTH = 960
@@ -57,9 +59,13 @@ class SmallClip:
         return self.canvas.width / self.proxy_size[1], self.canvas.height / self.proxy_size[0]
 
     def create(self) -> None:
-        """Empty files of the right size."""
+        """Empty files of the right size; raises OSError where there is no room for them."""
         for name, (shape, kind) in self._shapes.items():
-            np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="w+", dtype=kind, shape=shape)
+            create_array(self.folder / f"{name}.npy", kind, shape)
+
+    def flush(self) -> None:
+        """Everything added, to the disk: only then may a journal say that it is there."""
+        flush_files(self.folder / f"{name}.npy" for name in self._shapes)
 
     def array(self, name: str, mode: str = "r") -> NDArray[np.generic]:
         """One of the arrays as a memory map."""
@@ -111,15 +117,13 @@ def working_clip(
 
     ``clean_at(index)`` gives the clean plate (linear H x W x 3) and where it was seen (H x W); ``restless_at(index)``
     how much it moves by itself (H x W, display units). Outside the masks ``valid`` fades where that is much, or where
-    the frame is far from its clean plate around (:mod:`penumbra.unrest`): nobody shall be asked to explain water.
+    the frame is far from its clean plate around (:mod:`penumbra.unrest`): nobody shall be asked to explain water. The
+    files are flushed; raises OSError where there is no room for them.
     """
     count, size = len(numbers), small.size
     source, masks = small.array("frames"), cast("FloatArray", small.array("masks"))
     shapes = {"encoded": (count, *size, 3), "background": (count, *size, 3), "valid": (count, *size)}
-    arrays = {
-        name: np.lib.format.open_memmap(small.folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape)
-        for name, shape in shapes.items()
-    }
+    arrays = {name: create_array(small.folder / f"{name}.npy", np.float32, shape) for name, shape in shapes.items()}
     for index in range(count):
         clean, seen = clean_at(index)
         arrays["encoded"][index] = encoding.encode(np.asarray(source[index], np.float32))
@@ -127,16 +131,22 @@ def working_clip(
         moved = _moved(restless_at(index), arrays["encoded"][index], arrays["background"][index], masks[index].max(0))
         arrays["valid"][index] = shrink(seen, size) * _credible(moved, masks[index])
         on_progress(index + 1, count)
-    return WorkingClip(
-        tuple(numbers),
-        tuple(names),
-        arrays["encoded"],
-        masks,
-        arrays["background"],
-        arrays["valid"],
-        order,
-        encoding,
+    flush_files(small.folder / f"{name}.npy" for name in shapes)
+    return load_working_clip(small, numbers, names, order, encoding)
+
+
+def load_working_clip(
+    small: SmallClip,
+    numbers: Sequence[int],
+    names: Sequence[str],
+    order: NDArray[np.int64],
+    encoding: DisplayEncoding,
+) -> WorkingClip:
+    """The clip that :func:`working_clip` left in its files."""
+    encoded, masks, background, valid = (
+        cast("FloatArray", small.array(name)) for name in ("encoded", "masks", "background", "valid")
     )
+    return WorkingClip(tuple(numbers), tuple(names), encoded, masks, background, valid, order, encoding)
 
 
 def _moved(restless: FloatArray | None, shown: FloatArray, behind: FloatArray, covered: FloatArray) -> FloatArray:

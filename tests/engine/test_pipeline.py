@@ -189,6 +189,25 @@ def test_an_output_folder_of_another_job_is_refused_and_left_alone(tmp_path):
     assert_recomposes(tmp_path / "out")
 
 
+def test_replacing_leaves_nothing_of_the_other_jobs_result(tmp_path):
+    write_clip(tmp_path)
+    first = tiny_job(tmp_path, previews=True, splits=True)
+    run(replace(first, masks=(replace(first.masks[0], name="old"),)), quiet)
+    (tmp_path / "out" / "old" / "notes.txt").write_text("mine")
+
+    def stop(event):
+        if event.stage == "track":
+            reporter.request_stop()
+
+    reporter = Reporter(stop)
+    with pytest.raises(errors.Stopped):
+        run(tiny_job(tmp_path, replace=True), stop, report=reporter)
+    left = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert {name for name in left if not name.startswith(".penumbra/")} == {"old/notes.txt"}
+    run(tiny_job(tmp_path), quiet, resume=True)
+    assert_recomposes(tmp_path / "out")
+
+
 def test_a_folder_of_the_users_own_files_is_neither_overwritten_nor_emptied(tmp_path):
     write_clip(tmp_path)
     (tmp_path / "out" / "box").mkdir(parents=True)
@@ -349,6 +368,23 @@ def test_highlights_and_negative_values_pass(tmp_path):
     layer, _ = read(tmp_path / "out" / "box" / f"box.{FIRST}.exr")
     over = layer[..., :3] + (1 - layer[..., 3:]) * clean
     assert over[1, 1] == pytest.approx([50.0] * 3, rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["half", "float"])
+def test_values_too_bright_for_half_are_said_and_listed(tmp_path, precision):
+    def flare(index, plate):
+        plate = plate.copy()
+        plate[:2, :3] = 1e5
+        return plate
+
+    for index in range(FRAMES):
+        plate, mask = picture(index)
+        write_image(tmp_path / f"plate.{FIRST + index}.exr", flare(index, plate), oiio.FLOAT)
+        write_image(tmp_path / f"mask.{FIRST + index}.png", mask, oiio.UINT8)
+    said = warnings_of(tiny_job(tmp_path, precision=precision))
+    assert ("above 65504" in said) == (precision == "half")
+    assert_recomposes(tmp_path / "out")
+    assert load_manifest(tmp_path / "out")["totals"]["unresolved"] == (6 * FRAMES if precision == "half" else 0)
 
 
 def test_the_users_own_clean_plate_and_camera_are_used(tmp_path):

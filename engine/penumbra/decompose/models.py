@@ -50,14 +50,16 @@ class LayerModels:
     sessions: Mapping[str, Session]
 
     @classmethod
-    def load(cls, folder: Path, device: str = "auto", runtime: Runtime | None = None) -> LayerModels:
-        """The graphs in ``folder``, on the best provider that takes all three.
+    def load(
+        cls, folder: Path, device: str = "auto", runtime: Runtime | None = None, failed: Mapping[str, str] | None = None
+    ) -> LayerModels:
+        """The graphs in ``folder``, on the best provider that takes all three and is not among those ``failed``.
 
         Raises :class:`WeightsError` when one is missing, damaged, of another export, or refers to other files;
         :class:`DeviceError` when ``device`` is named and cannot be used here.
         """
         files = {name: _read(folder / f"{name}.onnx") for name in GRAPH_NAMES}
-        choice, sessions = _open_all(folder, files, device, runtime or runtime_here())
+        choice, sessions = _open_all(folder, files, device, runtime or runtime_here(), dict(failed or {}))
         contract, fingerprint = _agreed(sessions, folder)
         return cls(contract, choice.provider, choice.notes, choice.line, fingerprint, sessions)
 
@@ -109,8 +111,11 @@ class LayerModels:
 
 def _run_error(error: Exception, name: str, provider: str) -> PenumbraError:
     text = str(error).lower()
-    if isinstance(error, MemoryError) or "memory" in text or "allocate" in text:
-        return OutOfMemoryError("There is not enough memory to predict layers.", "Use a smaller working size.")
+    if isinstance(error, MemoryError) or "memory" in text or "alloc" in text:
+        return OutOfMemoryError(
+            f"There is not enough memory to predict layers on {title_of(provider)}.",
+            "Use a smaller working size" + (", or --device cpu." if provider != CPU else "."),
+        )
     if provider != CPU:
         return DeviceError(f"{title_of(provider)} failed to predict: {in_few_words(error)}.", "Use --device cpu.")
     return WeightsError(f"The graph {name}.onnx failed: {str(error).splitlines()[0]}.", FIX)
@@ -131,10 +136,9 @@ def _read(path: Path) -> bytes:
 
 
 def _open_all(
-    folder: Path, files: Mapping[str, bytes], device: str, runtime: Runtime
+    folder: Path, files: Mapping[str, bytes], device: str, runtime: Runtime, failed: dict[str, str]
 ) -> tuple[Choice, dict[str, Session]]:
     """All graphs on one provider. One that starts may still be unable to take a graph: then the next is tried."""
-    failed: dict[str, str] = {}
     while True:
         choice = choose_provider(device, files["mask_encoder"], failed, runtime)
         try:

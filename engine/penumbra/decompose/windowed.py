@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
 from penumbra.decompose.models import LayerModels
 from penumbra.decompose.providers import CPU
-from penumbra.errors import Stopped, TooShortError
+from penumbra.errors import OutOfMemoryError, Stopped, TooShortError
 from penumbra.frames import WorkingClip
 from penumbra.windows import Window, central_window, windows_for
 
@@ -36,8 +39,9 @@ def decompose(
 
     Each frame is hidden in turn and predicted from the windows :func:`penumbra.windows.windows_for` gives, the two
     predictions averaged premultiplied; or, not ``both_sides``, from one window around it at half the cost. The next
-    frames are predicted while the caller deals with those it got. Raises :class:`Stopped` when ``should_stop`` says so,
-    after a whole frame, and :class:`TooShortError` for a clip of one frame, which would be predicted from nothing.
+    frames are predicted while the caller deals with those it got. Where memory does not suffice, fewer are predicted
+    at once. Raises :class:`Stopped` when ``should_stop`` says so, after a whole frame, :class:`TooShortError` for a
+    clip of one frame, which would be predicted from nothing, :class:`OutOfMemoryError` where one window is too much.
     """
     count = len(clip.numbers)
     if count < 2:
@@ -75,12 +79,33 @@ def _groups(windows: list[tuple[Window, ...]], clip: WorkingClip, models: LayerM
     return [range(start, min(start + size, len(windows))) for start in range(0, len(windows), size)]
 
 
+class _Batches:
+    """Runs a graph on as many samples at once as memory allows, which it learns by failing."""
+
+    def __init__(self) -> None:
+        self._most = sys.maxsize
+
+    def __call__(self, run: Callable[..., FloatArray], *inputs: NDArray[Any]) -> FloatArray:
+        """``run`` on inputs of equal first dimension, all at once or piece by piece."""
+        count = len(inputs[0])
+        while True:
+            size = min(count, self._most)
+            try:
+                pieces = [run(*(array[at : at + size] for array in inputs)) for at in range(0, count, size)]
+                return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+            except OutOfMemoryError:
+                if size == 1:
+                    raise
+                self._most = size // 2
+
+
 class _Encodings:
     """Features of frames and masks, each computed once and kept while a window still to come needs it."""
 
     def __init__(self, clip: WorkingClip, models: LayerModels, last_uses: dict[int, int]) -> None:
         self._clip, self._models, self._last_uses = clip, models, last_uses
         self._kept: dict[int, tuple[FloatArray, FloatArray]] = {}
+        self.batches = _Batches()
         self.hidden, self.skip = models.encode_hidden(*clip.frames.shape[1:3])
 
     def __getitem__(self, index: int) -> tuple[FloatArray, FloatArray]:
@@ -96,8 +121,8 @@ class _Encodings:
     def _encode(self, start: int) -> None:
         frames = _network_range(self._clip.frames[start : start + GROUP]).transpose(0, 3, 1, 2)
         masks = _network_range(self._clip.masks[start : start + GROUP])
-        features = self._models.encode_frames(np.ascontiguousarray(frames))
-        mask_features = self._models.encode_masks(masks.reshape(-1, 1, *masks.shape[2:]))
+        features = self.batches(self._models.encode_frames, np.ascontiguousarray(frames))
+        mask_features = self.batches(self._models.encode_masks, masks.reshape(-1, 1, *masks.shape[2:]))
         mask_features = mask_features.reshape(*masks.shape[:2], *mask_features.shape[1:])
         for offset in range(len(features)):
             # Copies: a view would keep its whole group in memory.
@@ -127,7 +152,7 @@ def _predict(models: LayerModels, encodings: _Encodings, windows: list[Window]) 
     visible = np.ones((len(windows), len(windows[0].frames)), np.float32)
     visible[np.arange(len(windows)), targets] = 0
     skips = np.repeat(encodings.skip[None], len(windows), axis=0)
-    rgba = models.decode(np.stack(features), skips, np.stack(mask_features), visible, targets)
+    rgba = encodings.batches(models.decode, np.stack(features), skips, np.stack(mask_features), visible, targets)
     return (rgba * 0.5 + 0.5).transpose(0, 1, 3, 4, 2)
 
 

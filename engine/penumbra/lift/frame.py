@@ -155,6 +155,8 @@ def _lift(
         return
     alphas, colours = alphas_of(ownership, frame.masks, effects, *tile)
     plate, clean = (_planes(image[tile]) for image in (frame.plate, frame.clean))
+    # Resampled beside a flare, a clean plate undershoots by thousands, which no half could cancel again.
+    clean = np.maximum(clean, 0)
     outside = np.maximum.reduce([mask[tile] for mask in frame.masks]) < OUTSIDE
     solved, raised, premultiplied = solve(plate, clean, alphas, colours, presence(alphas), precision, outside)
     background[tile] = solved.transpose(1, 2, 0)

@@ -8,14 +8,16 @@ from penumbra.read.encodings import check_color_space, describe_color_configurat
 from penumbra.read.inspection import inspect_footage
 from penumbra.read.masks import MaskReader, open_mask
 from penumbra.read.plates import PlateReader, open_plate
-from penumbra.read.sequences import sequence_pattern
+from penumbra.read.sequences import compact_ranges, files_of_clip, sequence_pattern
 
 __all__ = [
     "CleanPlateReader",
     "MaskReader",
     "PlateReader",
     "check_color_space",
+    "compact_ranges",
     "describe_color_configuration",
+    "files_of_clip",
     "inspect_footage",
     "open_clean_plate",
     "open_mask",

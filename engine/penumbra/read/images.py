@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from penumbra.errors import FootageError, UnreadableError
 from penumbra.frames import Region
+from penumbra.read.storage_faults import patiently
 
+RESTORE = "Restore the file, then run with --resume."
 _INTEGERS = {"uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint": np.uint32}
 _RGBA = ("R", "G", "B", "A")
 _DROP_FRAME, _SECOND_OF_PAIR = 1 << 6, 1 << 15  # of a timecode's first word (SMPTE ST 12-1)
@@ -104,6 +106,10 @@ class ImageHeader:
 
 def read_header(file: Path, frame: int) -> ImageHeader:
     """The header of one file; raises :class:`UnreadableError` naming file and frame."""
+    return patiently(lambda: _read_header(file, frame), file, _called(file, frame))
+
+
+def _read_header(file: Path, frame: int) -> ImageHeader:
     image = _open(file, frame)
     try:
         first = image.spec()
@@ -126,8 +132,12 @@ def read_channels(file: Path, frame: int, part: ImagePart, names: Sequence[str])
     8, 16 and 32-bit integers come as they are, everything else as float32; colour is never multiplied by alpha here.
 
     Raises:
-        UnreadableError: the file is corrupt or truncated.
+        UnreadableError: the file is corrupt or truncated, or out of reach.
     """
+    return patiently(lambda: _read_channels(file, frame, part, names), file, _called(file, frame))
+
+
+def _read_channels(file: Path, frame: int, part: ImagePart, names: Sequence[str]) -> NDArray[Any]:
     indices = [part.channels.index(name) for name in names]
     first, end = min(indices), max(indices) + 1
     formats = {part.formats[index] for index in indices}
@@ -197,8 +207,10 @@ def _open(file: Path, frame: int) -> Any:
     # Without this PNG and TIFF would come multiplied by their alpha, which changes the colour.
     config = oiio.ImageSpec()
     config.attribute("oiio:UnassociatedAlpha", 1)
-    if not file.is_file():
-        raise UnreadableError(f"{file} (frame {frame}) is not there any more.", "Restore the file.")
+    try:
+        file.stat()  # tells the reason, which OpenImageIO does not
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UnreadableError(f"{_called(file, frame)} is not there any more.", RESTORE) from error
     image = oiio.ImageInput.open(str(file), config)
     if image is None:
         raise _unreadable(file, frame, _short(oiio.geterror()))
@@ -241,8 +253,12 @@ def _short(text: str) -> str:
     return lines[0][:160].rstrip(".") if lines else ""
 
 
+def _called(file: Path, frame: int) -> str:
+    return f"{file} (frame {frame})"
+
+
 def _unreadable(file: Path, frame: int, problem: str) -> UnreadableError:
     reason = f": {problem}" if problem else ""
     return UnreadableError(
-        f"{file} (frame {frame}) cannot be read, it is corrupt or cut short{reason}.", "Render or copy that file again."
+        f"{_called(file, frame)} cannot be read, it is corrupt or cut short{reason}.", "Render or copy that file again."
     )

@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from penumbra.errors import UnreadableError
+from penumbra.read.storage_faults import patiently
 
 _KEPT_FRAMES = 4
 
@@ -39,9 +40,13 @@ class Movie:
         self.file = file
         self._lock = Lock()
         self._kept: OrderedDict[int, VideoFrame] = OrderedDict()
+        self._broken = False
+        patiently(self._begin, file, str(file), probe=False)
+
+    def _begin(self) -> None:
         self._open()
         try:
-            self.index = _index(file, self._container, self._stream)
+            self.index = _index(self.file, self._container, self._stream)
             self._restart()
             self.first = self.frame(1)
         except BaseException:
@@ -90,7 +95,8 @@ class Movie:
         """
         with self._lock:
             if number not in self._kept:
-                self._kept[number] = self._decode(number)
+                called = f"{self.file} (frame {number})"
+                self._kept[number] = patiently(lambda: self._decode(number), self.file, called, probe=False)
                 while len(self._kept) > _KEPT_FRAMES:
                     self._kept.popitem(last=False)
             return self._kept[number]
@@ -118,13 +124,15 @@ class Movie:
         self._container.close()
         self._open()
         self._frames: Iterator[VideoFrame] = self._container.decode(self._stream)
-        self._position = 0
+        self._position, self._broken = 0, False
 
     def _decode(self, number: int) -> VideoFrame:
         try:
+            if self._broken:
+                self._restart()
             return self._decode_by_time(number) if self.index.times else self._decode_in_order(number)
         except (av.FFmpegError, OSError) as error:
-            self._position = self.count + 1
+            self._position, self._broken = self.count + 1, True
             raise self._unreadable(number, f": {_short(error)}") from error
 
     def _decode_in_order(self, number: int) -> VideoFrame:
@@ -182,6 +190,7 @@ class Movie:
 def _index(file: Path, container: Any, stream: VideoStream) -> MovieIndex:
     """Reads every packet's time without decoding; raises :class:`UnreadableError` where the movie is cut short."""
     times, keys, packets, end, damaged = [], [], 0, 0, ""
+    cause: BaseException | None = None
     try:
         for packet in container.demux(stream):
             if not packet.size:
@@ -195,10 +204,10 @@ def _index(file: Path, container: Any, stream: VideoStream) -> MovieIndex:
             if packet.is_keyframe:
                 keys.append(packet.pts)
     except (av.FFmpegError, OSError) as error:
-        damaged = _short(error)
+        damaged, cause = _short(error), error
     problem = damaged or _shortfall(container, stream, packets, end)
     if problem:
-        raise UnreadableError(f"{file} is corrupt or cut short: {problem}.", "Export or copy it again.")
+        raise UnreadableError(f"{file} is corrupt or cut short: {problem}.", "Export or copy it again.") from cause
     known = [time for time in times if time is not None]
     if len(set(known)) < len(times):
         return MovieIndex((), (), len(times))

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from penumbra.errors import FootageError, FootageNotFoundError
+from penumbra.read.storage_faults import patiently
 
 MOVIE_SUFFIXES = frozenset(
     f".{name}"
@@ -130,8 +131,12 @@ def find_clip(path: str) -> FileClip:
 
     Raises:
         FootageNotFoundError: nothing there matches.
-        FootageError: a folder holds more than one clip.
+        FootageError: a folder holds more than one clip, or is out of reach.
     """
+    return patiently(lambda: _find_clip(path), Path(path), path, probe=False)
+
+
+def _find_clip(path: str) -> FileClip:
     where = Path(path)
     if where.is_dir():
         return _clip_of_folder(path, where)
@@ -146,6 +151,15 @@ def find_clip(path: str) -> FileClip:
     if not files:
         raise FootageNotFoundError(f"No file matches {path}.", "Check the name and the number of digits.")
     return FileClip(path, str(pattern), files, pattern.width)
+
+
+def files_of_clip(path: str, numbers: Iterable[int] | None = None) -> list[Path]:
+    """The files a user's path means: a movie's one, or a sequence's, of the frames ``numbers`` where they are given."""
+    clip = find_clip(path)
+    if clip.movie is not None:
+        return [clip.movie]
+    wanted = set(clip.files if numbers is None else numbers)
+    return [file for number, file in clip.files.items() if number in wanted]
 
 
 def sequence_pattern(path: str) -> str | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from penumbra.contract import ModelContract
-from penumbra.errors import WeightsError
+from penumbra.errors import OutOfMemoryError, WeightsError
 from penumbra.frames import WorkingClip
 from penumbra.job import RefineSettings
 from penumbra.network import LayerNetwork, layer_losses, mask_weight_schedule, total_loss
@@ -41,6 +42,7 @@ HIDDEN_FRAMES = 2
 EVALUATION_WINDOWS = 12
 EVALUATIONS = 8
 CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_NAME = "refine.pt"
 # Pixels decoded in one step: on a CPU many small steps learn a shot sooner than few large ones, and a step takes a
 # second or two; a GPU takes the paper's 32 windows of 128 x 224 at once.
 STEP_PIXELS = {"cpu": 2**17, "cuda": 2**22, "mps": 2**20}
@@ -83,6 +85,13 @@ class Batch:
         index = self.targets[:, None, :, None, None].expand(-1, array.shape[1], -1, *array.shape[3:])
         return array.gather(2, index)
 
+    def parts(self, count: int) -> Iterator[tuple[Batch, float]]:
+        """The samples in at most ``count`` parts, each with its share of them."""
+        total = len(self.frames)
+        pieces = [torch.split(getattr(self, field.name), -(-total // count)) for field in fields(self)]
+        for piece in zip(*pieces, strict=True):
+            yield Batch(*piece), len(piece[0]) / total
+
 
 def refine(
     clip: WorkingClip,
@@ -100,11 +109,14 @@ def refine(
 
     ``trained``: whether its weights know the task; random ones are first led by the masks, and learn faster.
 
+    Where a step does not fit into memory, its windows are taken in parts whose gradients are summed. Raises
+    :class:`OutOfMemoryError` where a single window does not fit.
+
     A run that ``should_stop`` ends early leaves a checkpoint in ``folder`` from which the same call goes on; the result
-    then returned has the best weights so far. The checkpoint is removed by :func:`forget`.
+    then returned has the best weights so far. The checkpoint is the caller's to remove, once the result is kept.
     """
     trainer = _Trainer(clip, network.to(device), contract, settings, seed, device, trained)
-    checkpoint = folder / "refine.pt"
+    checkpoint = folder / CHECKPOINT_NAME
     trainer.restore(checkpoint)
     saved = time.monotonic()
     while not trainer.finished():
@@ -117,11 +129,6 @@ def refine(
             saved = time.monotonic()
     trainer.save(checkpoint)
     return trainer.result()
-
-
-def forget(folder: Path) -> None:
-    """Removes the checkpoint once its result is kept elsewhere."""
-    (folder / "refine.pt").unlink(missing_ok=True)
 
 
 class _Trainer:
@@ -141,7 +148,7 @@ class _Trainer:
         self.trained, self.mean = trained, copy.deepcopy(network).requires_grad_(False)
         self.window = min(contract.window, len(clip.numbers))
         self.stride = contract.stride
-        self.batch_size = batch_size(clip, device)
+        self.batch_size, self.parts = batch_size(clip, device), 1
         self.rate = TRAINED_RATE if trained else LEARNING_RATE
         self.optimiser = Muon(network, self.rate, WEIGHT_DECAY)
         self.step, self.seconds = 0, 0.0
@@ -197,13 +204,44 @@ class _Trainer:
             group["lr"] = self.rate * learning_rate_factor(self.step, share)
         # Trained weights know their masks: another bootstrap would only make them forget the effects.
         early = 1.0 if self.trained else share
-        loss = self._loss(self.network, batch, mask_weight_schedule(round(early * 1000), 1000, "refine"))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call] # torch's own annotation is missing
+        weight = mask_weight_schedule(round(early * 1000), 1000, "refine")
+        loss = self._fitting(lambda: self._gradients(batch, weight))
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
         self.optimiser.step()
         follow(self.mean, self.network, AVERAGE_DECAY, self.step)
-        return float(loss.detach())
+        return loss
+
+    def _fitting(self, work: Callable[[], float]) -> float:
+        """``work`` in as many parts as memory asks for, which doubles each time it does not suffice."""
+        while True:
+            try:
+                return work()
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                if self.parts >= self.batch_size:
+                    raise OutOfMemoryError(
+                        f"There is not enough memory on {self.device} to refine a single window.",
+                        "Use a smaller working size, or --device cpu.",
+                    ) from error
+            # Outside of the handler, which would keep the failed step's tensors alive.
+            self.parts *= 2
+            if self.device == "cuda":
+                torch.cuda.empty_cache()
+
+    def _gradients(self, batch: Batch, mask_weight: float) -> float:
+        """The loss of a step, its gradients in the parameters."""
+        self.optimiser.zero_grad(set_to_none=True)
+        total = 0.0
+        for part, share in batch.parts(self.parts):
+            loss = self._loss(self.network, part, mask_weight) * share
+            loss.backward()  # type: ignore[no-untyped-call] # torch's own annotation is missing
+            total += float(loss.detach())
+        return total
+
+    def _value(self, batch: Batch) -> float:
+        """The loss without the mask term of the weights that would be kept."""
+        return sum(float(self._loss(self.mean, part, 0.0)) * share for part, share in batch.parts(self.parts))
 
     def _loss(self, network: LayerNetwork, batch: Batch, mask_weight: float) -> Tensor:
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
@@ -223,7 +261,7 @@ class _Trainer:
     def _evaluate(self) -> bool:
         """Loss without the mask term on fixed windows; keeps the weights when it is the lowest yet."""
         self.mean.eval()
-        value = float(np.mean([float(self._loss(self.mean, batch, 0.0)) for batch in self.fixed]))
+        value = float(np.mean([self._fitting(partial(self._value, batch)) for batch in self.fixed]))
         first = not self.evaluations
         # The untrained state is never kept: it may score well by leaving every layer empty.
         improved = first or value < min((v for s, v in self.evaluations if s > 0), default=float("inf"))
@@ -266,6 +304,12 @@ class _Trainer:
             ) from error
         self.best, self.step, self.seconds = state["best"], state["step"], state["seconds"]
         self.evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch ran out of memory: only CUDA's failure has a class of its own."""
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
 def batch_weights(batch: Batch) -> Tensor:

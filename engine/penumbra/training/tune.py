@@ -10,7 +10,7 @@ import torch
 
 from penumbra.compositing import over, premultiply
 from penumbra.contract import ModelContract
-from penumbra.errors import Stopped
+from penumbra.errors import OutOfMemoryError, Stopped
 from penumbra.events import Event
 from penumbra.frames import WorkingClip
 from penumbra.job import Job
@@ -19,7 +19,7 @@ from penumbra.reporting import Reporter
 from penumbra.storage import atomic_path
 from penumbra.training.devices import training_device
 from penumbra.training.export import export_graphs
-from penumbra.training.refine import RefineProgress, forget, gather_batch, refine
+from penumbra.training.refine import RefineProgress, gather_batch, refine
 
 PREVIEW_NAME = "refine_preview.png"
 
@@ -27,38 +27,52 @@ PREVIEW_NAME = "refine_preview.png"
 def tune(clip: WorkingClip, weights: Path | None, job: Job, folder: Path, graphs: Path, report: Reporter) -> int:
     """Refines ``weights`` (None: random ones) on the clip as the job asks and exports the graphs; returns the steps.
 
-    Leaves ``refined.safetensors`` in ``folder``. Raises :class:`Stopped` when asked to stop before the end; the best
-    weights so far are kept there all the same, and the next call goes on from the step reached.
+    Leaves ``refined.safetensors`` and the refinement's checkpoint in ``folder``. Raises :class:`Stopped` when asked to
+    stop before the end; the best weights so far are kept there all the same, and the next call goes on from the step
+    reached.
     """
-    device = training_device(job.model.device)
     # Sums are repeatable to the bit on one machine with one number of threads ($OMP_NUM_THREADS, else its cores).
     torch.use_deterministic_algorithms(True, warn_only=True)
     network, contract = _start(weights, job, clip)
     steps = 0
     if not job.refine.off:
-
-        def tell(progress: RefineProgress, current: LayerNetwork) -> None:
-            figures = {"loss": progress.loss}
-            if progress.evaluation is not None:
-                figures["evaluation"] = progress.evaluation
-            report.progress(progress.step, max(progress.total, progress.step), figures)
-            if progress.improved:
-                path = folder / PREVIEW_NAME
-                _draw(clip, current, contract, device, path, report.preview_frame)
-                report.emit(Event("preview", "refine", progress.step, progress.total, path=str(path)))
-
-        result = refine(
-            clip, network, contract, job.refine, job.model.seed, folder, device, tell, report.should_stop,
-            trained=weights is not None,
-        )  # fmt: skip
-        steps = result.steps
+        device = training_device(job.model.device)
+        try:
+            steps = _refine(clip, network, contract, job, folder, report, device, weights is not None)
+        except OutOfMemoryError as error:
+            if device == "cpu" or job.model.device != "auto":
+                raise
+            report.warn(f"{error.sentence} Refinement goes on on the CPU, which takes longer.")
+            network, contract = _start(weights, job, clip)
+            steps = _refine(clip, network, contract, job, folder, report, "cpu", weights is not None)
         save_weights(network, folder / "refined.safetensors", contract, {"refined_steps": str(steps)})
         if report.should_stop():
             raise Stopped(f"Stopped after {steps} refinement steps.", "Add --resume to go on from there.")
     graphs.mkdir(exist_ok=True)
     export_graphs(network.to("cpu"), contract, graphs)
-    forget(folder)
     return steps
+
+
+def _refine(
+    clip: WorkingClip, network: LayerNetwork, contract: ModelContract, job: Job, folder: Path, report: Reporter,
+    device: str, trained: bool,
+) -> int:  # fmt: skip
+    """Refines ``network`` in place on a device, or goes on where it stopped; the steps made."""
+
+    def tell(progress: RefineProgress, current: LayerNetwork) -> None:
+        figures = {"loss": progress.loss}
+        if progress.evaluation is not None:
+            figures["evaluation"] = progress.evaluation
+        report.progress(progress.step, max(progress.total, progress.step), figures)
+        if progress.improved:
+            path = folder / PREVIEW_NAME
+            _draw(clip, current, contract, device, path, report.preview_frame)
+            report.emit(Event("preview", "refine", progress.step, progress.total, path=str(path)))
+
+    settings, seed = job.refine, job.model.seed
+    return refine(
+        clip, network, contract, settings, seed, folder, device, tell, report.should_stop, trained=trained
+    ).steps
 
 
 def _start(weights: Path | None, job: Job, clip: WorkingClip) -> tuple[LayerNetwork, ModelContract]:

@@ -8,7 +8,7 @@ from penumbra.write.files import frame_path, prepare_output
 from penumbra.write.frame_writer import FrameWriter
 from penumbra.write.manifest import frame_entry, load_manifest, write_manifest
 from penumbra.write.manifest_schema import manifest_schema
-from penumbra.write.previews import write_previews
+from penumbra.write.previews import preview_paths, write_previews
 from penumbra.write.verify import FrameVerdict, verify_frame
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "load_manifest",
     "manifest_schema",
     "prepare_output",
+    "preview_paths",
     "sweep_temporaries",
     "verify_frame",
     "write_clean_frame",

@@ -23,8 +23,11 @@ WRITERS: dict[str, Callable[[LayerGraph, Path], str]] = {
 """File name in the output folder -> what writes its text, given the folder's absolute path."""
 
 
-def write_composites(folder: Path, graph: LayerGraph) -> None:
-    """Writes every host's file into ``folder``, whole, in UTF-8; raises :class:`OutputError` when it cannot."""
+def write_composites(folder: Path, graph: LayerGraph, named: Path | None = None) -> None:
+    """Writes every host's file into ``folder``, whole, in UTF-8; raises :class:`OutputError` when it cannot.
+
+    ``named``: the folder as it is called where the hosts are, if it is called otherwise there.
+    """
     for name, writer in WRITERS.items():
         with written_whole(folder / name) as temporary:
-            temporary.write_text(writer(graph, folder.absolute()), encoding="utf-8", newline="\n")
+            temporary.write_text(writer(graph, (named or folder).absolute()), encoding="utf-8", newline="\n")

@@ -42,7 +42,7 @@ def write_previews(
     # A small plate enlarged further shows nothing more, and drawing it would be half of the work on a short clip.
     largest = max(_LEAST_CELL, 2 * footage.display.width)
     movie_size = tile_size(footage, min(_MOVIE_CELL, largest, MAX_WIDTH // columns_of(len(titles))))
-    sheet_path, movie_path = folder / "preview" / "contact_sheet.png", folder / "preview" / "preview.mp4"
+    sheet_path, movie_path = preview_paths(folder)
     chosen, rows = _spread(footage.frames, _SHEET_ROWS), []
     with movie(movie_path, footage.fps) as film:
         for done, number in enumerate(footage.frames):
@@ -55,6 +55,11 @@ def write_previews(
             on_progress(done + 1, count)
     save_picture(sheet_path, draw_sheet(_title(footage), titles, rows))
     return sheet_path, movie_path
+
+
+def preview_paths(folder: Path) -> tuple[Path, Path]:
+    """Where the contact sheet and the movie of an output folder lie."""
+    return folder / "preview" / "contact_sheet.png", folder / "preview" / "preview.mp4"
 
 
 def _spread(frames: Sequence[int], count: int) -> frozenset[int]:

@@ -25,7 +25,8 @@ class FrameVerdict:
 
     ``max_error``, ``mean_error``: |recomposition - plate|, scene-linear, over pixels and channels. ``max_excess``:
     the largest of |recomposition - plate| - (2^-10 |plate| + 2^-12): the bound is kept where it is not above 0.
-    ``unresolved``: pixels that were not finite or are negative in the plate. ``alpha_ok``: every coverage is in [0, 1];
+    ``unresolved``: pixels that were not finite, are negative in the plate, or too bright for the files.
+    ``alpha_ok``: every coverage is in [0, 1];
     ``colour_ok``: every layer's colour is finite and not negative. ``worst``: x, y of ``max_excess`` in the image
     plane, None where every pixel is unresolved. A file with values that are not finite has infinite errors.
     """
@@ -45,9 +46,12 @@ class FrameVerdict:
         return self.max_excess <= 0 and self.alpha_ok and self.colour_ok
 
 
-def verify_frame(folder: Path, footage: Footage, names_back_to_front: Sequence[str], plate: Plate) -> FrameVerdict:
+def verify_frame(
+    folder: Path, footage: Footage, names_back_to_front: Sequence[str], plate: Plate, largest: float = np.inf
+) -> FrameVerdict:
     """Reads a frame's files back from disk and lays them over each other as a host would, in float32.
 
+    ``largest``: what the files' precision can hold; brighter pixels of the plate are unresolved.
     Raises :class:`OutputError` naming the file that is missing, damaged, or not of this plate.
     """
     recomposed = read_exr(frame_path(folder, BACKGROUND, plate.number, footage.padding), RGB, plate.data)
@@ -59,18 +63,18 @@ def verify_frame(folder: Path, footage: Footage, names_back_to_front: Sequence[s
         colour_ok &= bool(((colour >= 0) & (colour < np.inf)).all())
         with np.errstate(invalid="ignore", over="ignore"):
             recomposed = over(layer, recomposed)
-    pixels, unresolved = seen_plate(plate)
+    pixels, unresolved = seen_plate(plate, largest)
     max_error, mean_error, max_excess, worst = _measure(recomposed, pixels, unresolved)
     place = None if worst is None else (worst[1] + plate.data.x, worst[0] + plate.data.y)
     count = int(np.count_nonzero(unresolved))
     return FrameVerdict(plate.number, max_error, mean_error, max_excess, count, alpha_ok, colour_ok, place)
 
 
-def seen_plate(plate: Plate) -> tuple[FloatArray, BoolArray]:
-    """The plate's pixels inside its data window, and which of them no layers with colours >= 0 need give back."""
+def seen_plate(plate: Plate, largest: float = np.inf) -> tuple[FloatArray, BoolArray]:
+    """The plate's pixels inside its data window, and which of them no layers with colours in [0, largest] give back."""
     rows, columns = plate.data.slices_in(plate.canvas)
     pixels = plate.pixels[rows, columns]
-    unresolved: BoolArray = np.any(pixels < 0, axis=-1)
+    unresolved: BoolArray = np.any((pixels < 0) | (pixels > largest), axis=-1)
     if plate.unresolved is not None:
         unresolved = unresolved | plate.unresolved[rows, columns]
     return pixels, unresolved

@@ -1,0 +1,83 @@
+"""Storage that fails for a moment: what is read is asked for again, and what stays out of reach is told as that.
+
+Network storage answers with an error while a server restarts, a path fails over or a handle has gone stale. Libraries
+that decode files pass that on as a damaged file, mostly without the reason.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from penumbra.errors import FootageError, UnreadableError
+
+# Seconds waited before each further try.
+PAUSES = (0.25, 1.0, 4.0)
+_NAMES = (
+    "EIO", "ESTALE", "ETIMEDOUT", "EAGAIN", "EBUSY", "EINTR", "EREMOTEIO", "ENOTCONN", "ECONNRESET", "ECONNABORTED",
+    "ECONNREFUSED", "ENETDOWN", "ENETRESET", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENOLINK", "ECOMM",
+)  # fmt: skip
+PASSING = frozenset(getattr(errno, name) for name in _NAMES if hasattr(errno, name))
+_CHUNK = 1 << 22
+
+Result = TypeVar("Result")
+
+
+def patiently(read: Callable[[], Result], file: Path, what: str, probe: bool = True) -> Result:
+    """What ``read`` gives; asked again, after ``PAUSES``, where storage failed in a way that may pass.
+
+    ``what`` names the thing read, such as a file and its frame. With ``probe`` an error whose cause does not tell is
+    doubted once: the bytes of ``file`` are read plainly, and then it is asked again at once. What fails twice on
+    readable bytes is the file's fault, and its error is raised. Raises :class:`UnreadableError` where the storage goes
+    on failing, or does not let us.
+    """
+    doubted = not probe
+    for pause in (*PAUSES, None):
+        try:
+            return read()
+        except (FootageError, OSError) as error:
+            trouble = _told(error) or (None if doubted else _probe(file))
+            if trouble is None and doubted:
+                raise
+            if trouble is not None and (pause is None or trouble.errno not in PASSING):
+                raise _out_of_reach(what, trouble) from error
+            doubted = doubted or trouble is None
+            time.sleep(0 if trouble is None else pause or 0)
+    return read()
+
+
+def _told(error: BaseException) -> OSError | None:
+    """The failure of storage behind an error, where it tells: ours name their cause, FFmpeg's are no OSErrors."""
+    told = error.__cause__ if isinstance(error, FootageError) else error
+    number = getattr(told, "errno", None)
+    if not isinstance(number, int) or number not in (*PASSING, errno.EACCES, errno.EPERM):
+        return None
+    return OSError(number, os.strerror(number))
+
+
+def _probe(file: Path) -> OSError | None:
+    try:
+        with file.open("rb", buffering=0) as stream:
+            while stream.read(_CHUNK):
+                pass
+    except FileNotFoundError:
+        return None  # the reader has said so, by name and frame
+    except OSError as error:
+        return error
+    return None
+
+
+def _out_of_reach(what: str, trouble: OSError) -> UnreadableError:
+    reason = trouble.strerror or str(trouble)
+    if trouble.errno in PASSING:
+        return UnreadableError(
+            f"{what} cannot be read: the storage answers {reason!r}, {len(PAUSES) + 1} times in {sum(PAUSES):.0f} s.",
+            "See to the storage, then run with --resume.",
+        )
+    return UnreadableError(
+        f"{what} cannot be read: {reason}.", "See to the file and its permissions, then run with --resume."
+    )
