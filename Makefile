@@ -21,7 +21,7 @@ PYTHON39 ?= python3.9
 VENV ?= .venv
 RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/.installed
-HOST_MODULES := plugin_nuke plugin_resolve $(wildcard $(addprefix engine/penumbra/,job.py events.py launch.py errors.py layer_graph.py nuke_script.py))
+HOST_MODULES := plugin_nuke plugin_resolve $(wildcard $(addprefix engine/penumbra/,job.py events.py launch.py errors.py layer_graph.py nuke_script.py storage.py))
 
 help:
 	@sed -n '3,9s/^# *//p' Makefile

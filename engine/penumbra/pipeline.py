@@ -188,24 +188,27 @@ def _open(job: Job, report: Reporter, resume: bool) -> Iterator[Shot]:
         journal = Journal(Path(job.output.folder))
         folders = job.sequences
         journal.open(job_digest(job, _inputs(job)), folders, resume, job.output.replace)
-        size = job.model.working_size or working_size(footage.canvas, *_trained_short_side(job))
+        size = job.model.working_size or working_size(footage.canvas, *trained_short_side(_weights_file(job)))
         small = SmallClip(journal.work, len(footage.frames), len(masks), footage.canvas, size)
         yield Shot(job, plate, masks, clean, journal, report, small)
 
 
-def _trained_short_side(job: Job) -> tuple[int, ...]:
-    """The short side the job's weights were trained at; empty for random ones."""
-    name = job.model.weights
-    path = SHIPPED_WEIGHTS / "weights.safetensors" if name == "auto" else Path(name)
-    if name == "random" or not path.is_file():
+def trained_short_side(path: Path) -> tuple[int, ...]:
+    """The short side the weights in a .safetensors file were trained at; empty where there is no such file."""
+    if not path.is_file():
         return ()
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(CONTRACT_KEY, "")
-    except SafetensorError:
+    except (SafetensorError, OSError):
         return ()  # whoever loads the weights says what is wrong with them
     contract = ModelContract.from_json(text)
     return (min(contract.height, contract.width),)
+
+
+def _weights_file(job: Job) -> Path:
+    """Of random weights there is none."""
+    return SHIPPED_WEIGHTS / "weights.safetensors" if job.model.weights == "auto" else Path(job.model.weights)
 
 
 def _read(shot: Shot) -> None:
@@ -435,8 +438,8 @@ def rewrite_composites(folder: Path) -> None:
     """
     manifest = load_manifest(folder)
     try:
-        plate = _plate_pattern(manifest["job"]["plate"]["path"], folder)
-    except FootageError:
+        plate = _plate_pattern(str(manifest["job"]["plate"]["path"]), folder)
+    except (FootageError, KeyError, TypeError):
         plate = None
     write_composites(folder, layer_graph(manifest, plate))
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from penumbra.errors import FootageError, UnreadableError
 from penumbra.frames import Region
+from penumbra.layer_graph import TIMECODE
 
 _INTEGERS = {"uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint": np.uint32}
 _RGBA = ("R", "G", "B", "A")
@@ -84,8 +85,10 @@ class ImageHeader:
         """SMPTE hh:mm:ss:ff, ``;`` before the frames where they are counted drop-frame."""
         text = str(self.tags.get("timecode_text") or "")
         flags = self.tags.get("smpte:TimeCode")
-        if len(text) != 11 or not isinstance(flags, tuple):
-            return text or None
+        if not TIMECODE.match(text):
+            return None
+        if not isinstance(flags, tuple):
+            return text
         frames = int(text[-2:])
         if self.fps is not None and round(self.fps) > 30:
             # Frames are counted in pairs there, the second of each flagged (SMPTE ST 12-1).

@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from penumbra.errors import UnreadableError
+from penumbra.layer_graph import TIMECODE
 
 _KEPT_FRAMES = 4
 
@@ -80,7 +81,8 @@ class Movie:
     def timecode(self) -> str | None:
         """Of the first frame, from any of the movie's streams."""
         tags = [self._container.metadata, *(stream.metadata for stream in self._container.streams)]
-        return next((str(tag["timecode"]) for tag in tags if tag.get("timecode")), None)
+        found = (str(tag["timecode"]) for tag in tags if tag.get("timecode"))
+        return next((text for text in found if TIMECODE.match(text)), None)
 
     def frame(self, number: int) -> VideoFrame:
         """The decoded frame.

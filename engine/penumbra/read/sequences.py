@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -65,9 +65,11 @@ IMAGE_SUFFIXES = frozenset(
         "pnm",
     )
 )
-_TOKEN = re.compile(r"%0?(?P<printf>\d*)d|(?P<hashes>#+|@+)|\[-?(?P<bracket>\d+)--?\d+\]")
+_TOKEN = re.compile(r"%0?(?P<printf>[0-9]{0,3})d|(?P<hashes>#+|@+)|\[-?(?P<bracket>[0-9]+)--?[0-9]+\]")
+_MOST_DIGITS = 18  # of a frame number; what is longer counts something else
+_MOST_SPOKEN = 12  # ranges of a list in a sentence
 # A minus belongs to the number only after a separator: shot-0005 is frame 5, shot.-0005 is frame -5.
-_NUMBER = re.compile(r"(?:(?<=[._ ])-|^-)?\d+")
+_NUMBER = re.compile(r"(?:(?<=[._ ])-|^-)?[0-9]+")
 _VERSION = re.compile(r"(?:^|[^A-Za-z])[vV]$")
 
 
@@ -105,7 +107,7 @@ class NamePattern:
         if not (name.startswith(self.prefix) and name.endswith(self.suffix)):
             return None
         middle = name[len(self.prefix) : len(name) - len(self.suffix)]
-        if not re.fullmatch(r"-?[0-9]+", middle):
+        if not re.fullmatch(rf"-?[0-9]{{1,{_MOST_DIGITS}}}", middle):
             return None
         return int(middle) if _padded(middle, self.width) else None
 
@@ -133,14 +135,14 @@ def find_clip(path: str) -> FileClip:
         FootageError: a folder holds more than one clip.
     """
     where = Path(path)
-    if where.is_dir():
+    if _is(where.is_dir, path):
         return _clip_of_folder(path, where)
-    if where.is_file():
+    if _is(where.is_file, path):
         return _clip_of_file(path, where)
     pattern = parse_pattern(where.name)
     if pattern is None:
         raise FootageNotFoundError(f"There is no file {path}.", "Check the path.")
-    if not where.parent.is_dir():
+    if not _is(where.parent.is_dir, path):
         raise FootageNotFoundError(f"There is no folder {where.parent}.", "Check the path.")
     files = _numbered(pattern, _visible(where.parent))
     if not files:
@@ -159,7 +161,20 @@ def sequence_pattern(path: str) -> str | None:
 
 def compact_ranges(numbers: Iterable[int]) -> str:
     """Frame numbers for a sentence: ``1004, 1010-1012``."""
-    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in number_ranges(numbers))
+    return spoken_ranges(number_ranges(numbers))
+
+
+def spoken_ranges(ranges: Sequence[tuple[int, int]]) -> str:
+    """Ranges for a sentence: ``1004, 1010-1012``; of many the first few."""
+    told = [f"{first}" if first == last else f"{first}-{last}" for first, last in ranges[:_MOST_SPOKEN]]
+    more = len(ranges) - len(told)
+    return ", ".join(told) + (f" and {more} more ranges" if more else "")
+
+
+def missing_ranges(numbers: Iterable[int], first: int, last: int) -> list[tuple[int, int]]:
+    """The runs of numbers from ``first`` to ``last`` that are not there, however many they are."""
+    there = [first - 1, *(number for number in sorted(set(numbers)) if first <= number <= last), last + 1]
+    return [(left + 1, right - 1) for left, right in pairwise(there) if right > left + 1]
 
 
 def number_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
@@ -178,6 +193,14 @@ def _padded(digits: str, width: int) -> bool:
     if len(plain) < width:
         return digits.startswith("-") and len(digits) == width
     return len(plain) == width or not plain.startswith("0")
+
+
+def _is(test: Callable[[], bool], path: str) -> bool:
+    """What the system says of a path; a sentence where it will not say, or takes no path so long."""
+    try:
+        return test()
+    except OSError as error:
+        raise FootageError(f"{path} cannot be looked at: {error.strerror}.", "Check the path.") from error
 
 
 def _visible(folder: Path) -> list[Path]:
