@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import OpenImageIO as oiio
 from numpy.typing import NDArray
 
 from penumbra.errors import FootageError, UnreadableError
-from penumbra.frames import Region
+from penumbra.frames import MOST_PIXELS, Region
 from penumbra.layer_graph import TIMECODE
 
 _INTEGERS = {"uint8": np.uint8, "uint16": np.uint16, "uint32": np.uint32, "uint": np.uint32}
@@ -113,6 +114,8 @@ def read_header(file: Path, frame: int) -> ImageHeader:
         count = max(int(first.get_int_attribute("oiio:subimages", 1)), 1)
         parts = [_part(image, index, count) for index in range(count) if image.seek_subimage(index, 0)]
         return ImageHeader(str(image.format_name()), tuple(parts), _tags(first))
+    except ValueError as error:  # no size, or names in it that are no text
+        raise _unreadable(file, frame, _short(str(error))) from error
     finally:
         image.close()
 
@@ -138,7 +141,7 @@ def read_channels(file: Path, frame: int, part: ImagePart, names: Sequence[str])
     image = _open(file, frame)
     try:
         pixels = image.read_image(part.index, 0, first, end, kind if kind in _INTEGERS else "float")
-        problem = _short(image.geterror())
+        problem = _told_by(image)
     finally:
         image.close()
     # OpenImageIO pads a truncated JPEG and only mentions it.
@@ -204,7 +207,7 @@ def _open(file: Path, frame: int) -> Any:
         raise UnreadableError(f"{file} (frame {frame}) is not there any more.", "Restore the file.")
     image = oiio.ImageInput.open(str(file), config)
     if image is None:
-        raise _unreadable(file, frame, _short(oiio.geterror()))
+        raise _unreadable(file, frame, _told_by(oiio))
     return image
 
 
@@ -216,6 +219,9 @@ def _part(image: Any, index: int, count: int) -> ImagePart:
     formats = tuple(str(f) for f in spec.channelformats) or (str(spec.format),) * len(names)
     data = Region(spec.x, spec.y, spec.width, spec.height)
     display = Region(spec.full_x, spec.full_y, spec.full_width, spec.full_height)
+    for window in (data, display):
+        if window.width * window.height > MOST_PIXELS:
+            raise ValueError(f"it claims {window.width}x{window.height} pixels, more than can be meant")
     orientation = int(spec.get_int_attribute("Orientation", 1)) if image.format_name() in _TURNED_FORMATS else 1
     if orientation not in range(2, 9) or data != display:
         orientation = 1
@@ -234,9 +240,23 @@ def _upright(stored: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def _tags(spec: Any) -> dict[str, Any]:
-    tags = {entry.name: entry.value for entry in spec.extra_attribs}
-    timecode = spec.get_string_attribute("smpte:TimeCode") or spec.get_string_attribute("dpx:TimeCode")
+    tags: dict[str, Any] = {}
+    for entry in spec.extra_attribs:
+        # Headers hold texts in any encoding, and damage; one that cannot be told is left out.
+        with contextlib.suppress(UnicodeDecodeError):
+            tags[entry.name] = entry.value
+    timecode = ""
+    with contextlib.suppress(UnicodeDecodeError):
+        timecode = spec.get_string_attribute("smpte:TimeCode") or spec.get_string_attribute("dpx:TimeCode")
     return {**tags, "timecode_text": timecode} if timecode else tags
+
+
+def _told_by(source: Any) -> str:
+    """What OpenImageIO says went wrong; it may quote what stands in the file."""
+    try:
+        return _short(source.geterror())
+    except UnicodeDecodeError:
+        return "a text in its header is damaged"
 
 
 def _short(text: str) -> str:
