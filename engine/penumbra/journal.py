@@ -13,7 +13,7 @@ from typing import Any
 
 from penumbra.errors import OutputError, OutputOfAnotherJobError
 from penumbra.job import Job
-from penumbra.storage import atomic_path, sweep_temporaries
+from penumbra.storage import atomic_path, read_text, sweep_temporaries
 
 WORK_FOLDER = ".penumbra"
 JOURNAL_VERSION = 1
@@ -87,10 +87,13 @@ class Journal:
 
     def _load(self) -> None:
         try:
-            self._facts = json.loads(self._facts_file.read_text(encoding="utf-8"))
+            facts = json.loads(read_text(self._facts_file))
+            if not isinstance(facts, dict):
+                raise ValueError("it is no journal")
+            self._facts = facts
         except FileNotFoundError:
             return
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise OutputError(
                 f"The journal {self._facts_file} cannot be read: {error}.", "Use --replace to start again."
             ) from error
@@ -103,7 +106,7 @@ class Journal:
             try:
                 entry = json.loads(line)
                 number = int(entry.pop("frame"))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 continue
             yield number, entry
 
@@ -170,5 +173,6 @@ def job_digest(job: Job, inputs: Iterable[Path]) -> str:
             facts = path.stat()
         except OSError:
             continue
-        state.update(f"{path}|{facts.st_size}|{facts.st_mtime_ns}".encode())
+        # A file's name need not be Unicode.
+        state.update(f"{path}|{facts.st_size}|{facts.st_mtime_ns}".encode(errors="surrogateescape"))
     return state.hexdigest()

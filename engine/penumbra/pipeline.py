@@ -38,7 +38,7 @@ from penumbra.errors import (
 from penumbra.events import Event, OnEvent
 from penumbra.frames import Footage, Mask, WorkingClip
 from penumbra.job import Job
-from penumbra.journal import Journal, job_digest
+from penumbra.journal import WORK_FOLDER, Journal, job_digest
 from penumbra.layer_graph import layer_graph, portable_path
 from penumbra.lift import Noise, lift_frame, measure_noise, split_layer
 from penumbra.lift.solve import Precision
@@ -60,6 +60,7 @@ from penumbra.write import (
     frame_path,
     load_manifest,
     prepare_output,
+    refuse_links,
     verify_frame,
     write_clean_frame,
     write_combined,
@@ -185,6 +186,7 @@ def _open(job: Job, report: Reporter, resume: bool) -> Iterator[Shot]:
         ):
             report.warn(warning)
         prepare_output(Path(job.output.folder))
+        refuse_links(Path(job.output.folder), (*job.sequences, "preview", WORK_FOLDER))
         journal = Journal(Path(job.output.folder))
         folders = job.sequences
         journal.open(job_digest(job, _inputs(job)), folders, resume, job.output.replace)

@@ -48,7 +48,7 @@ def write_images(folder: Path) -> list[Path]:
     for name in ("none", "lzw", "zip", "packbits"):
         made.append(write_image(folder / f"tiff_{name}.tif", deep, "uint16", attributes={"compression": name}))
     made.append(write_image(folder / "tiff_float.tif", half[..., :3], "float"))
-    for suffix in ("tga", "bmp", "hdr", "webp", "psd", "iff", "sgi", "ppm", "jp2", "jxl"):
+    for suffix in ("tga", "bmp", "hdr", "webp", "psd", "iff", "sgi", "ppm", "jxl"):
         picture = half[..., :3] if suffix == "hdr" else byte[..., :3]
         try:
             made.append(write_image(folder / f"other.{suffix}", picture, "float" if suffix == "hdr" else "uint8"))

@@ -127,6 +127,12 @@ class Movie:
         if getattr(self._stream, "codec_context", None) is None:
             self._container.close()
             raise UnreadableError(f"{self.file} is of a codec that is not known.", "Export it as ProRes or H.264.")
+        width, height = self._stream.codec_context.width, self._stream.codec_context.height
+        if width * height > MOST_PIXELS:
+            self._container.close()
+            raise UnreadableError(
+                f"{self.file} claims {width}x{height} pixels, more than can be meant.", "Export it again."
+            )
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
 
