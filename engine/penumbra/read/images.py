@@ -213,7 +213,7 @@ def _open(file: Path, frame: int) -> Any:
 
 def _part(image: Any, index: int, count: int) -> ImagePart:
     spec = image.spec()
-    names, part_name = tuple(spec.channelnames), spec.get_string_attribute("oiio:subimagename")
+    names, part_name = tuple(map(_plain, spec.channelnames)), _plain(spec.get_string_attribute("oiio:subimagename"))
     if count > 1 and index > 0 and part_name:
         names = tuple(name if name.startswith(part_name + ".") else f"{part_name}.{name}" for name in names)
     formats = tuple(str(f) for f in spec.channelformats) or (str(spec.format),) * len(names)
@@ -244,11 +244,16 @@ def _tags(spec: Any) -> dict[str, Any]:
     for entry in spec.extra_attribs:
         # Headers hold texts in any encoding, and damage; one that cannot be told is left out.
         with contextlib.suppress(UnicodeDecodeError):
-            tags[entry.name] = entry.value
+            tags[entry.name] = _plain(entry.value) if isinstance(entry.value, str) else entry.value
     timecode = ""
     with contextlib.suppress(UnicodeDecodeError):
         timecode = spec.get_string_attribute("smpte:TimeCode") or spec.get_string_attribute("dpx:TimeCode")
     return {**tags, "timecode_text": timecode} if timecode else tags
+
+
+def _plain(text: str) -> str:
+    """Bytes that are no UTF-8, which OpenImageIO hands through, as replacement characters."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _told_by(source: Any) -> str:
