@@ -8,7 +8,6 @@ Exit codes: 0 done, 1 a fault of ours, 2 the job or an option, 3 the footage, 4 
 
 from __future__ import annotations
 
-
 LONGEST_SENTENCE = 1000  # characters
 
 

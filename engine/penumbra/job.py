@@ -155,7 +155,9 @@ class RefineSettings:
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
             raise JobError("Refinement cannot be given both in steps and in minutes.", "Choose one.")
-        if (self.steps is not None and not 1 <= self.steps < 1e9) or (self.minutes is not None and not 0 < self.minutes < 1e4):
+        if (self.steps is not None and not 1 <= self.steps < 1e9) or (
+            self.minutes is not None and not 0 < self.minutes < 1e4
+        ):
             raise JobError("Refinement needs a positive number of steps or minutes.", "Use off, 200 or 5min.")
 
     @property

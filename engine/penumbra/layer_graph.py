@@ -175,7 +175,9 @@ def _aspect(value: Any) -> float:
 
 def _rate(value: Any) -> Optional[str]:
     # A fraction in other spellings, such as 1e999999999, would take for ever to work out.
-    if value is not None and not re.match(r"[1-9][0-9]{0,8}(/[1-9][0-9]{0,8})?\Z", value):
+    if value is None:
+        return None
+    if not (isinstance(value, str) and re.match(r"[1-9][0-9]{0,8}(/[1-9][0-9]{0,8})?\Z", value)):
         raise ValueError(f"the frame rate {value!r}")
     return value
 

@@ -49,7 +49,7 @@ def quoted(text: str) -> str:
 
 
 def evaluates(text: str) -> bool:
-    """Whether a knob would take a part of the text for Tcl, after the script itself is read, or a file's for escapes."""
+    """Whether a knob would take a part of the text for Tcl or an escape, even after the script itself is read."""
     return any(special in text for special in '\\"[]{}$\n')
 
 

@@ -1,6 +1,6 @@
 """Damages real footage and has it read, thousands of times if asked to.
 
-    python -m fuzz.files COUNT [FIRST_SEED]        (with ``tests`` on the path) prints what was not in order
+python -m fuzz.files COUNT [FIRST_SEED]        (with ``tests`` on the path) prints what was not in order
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BATCH = 100
 
 
 def outcomes(folder: Path, count: int, first_seed: int = 0) -> Iterator[dict[str, Any]]:
-    """What came of ``count`` damaged files, variant after variant; a file that is not in order is kept in ``folder``."""
+    """What came of ``count`` damaged files, variant after variant; what is not in order is kept in ``folder``."""
     (folder / "whole").mkdir(parents=True, exist_ok=True)
     whole = write_images(folder / "whole") + write_movies(folder / "whole")
     alike = {suffix: [p.read_bytes() for p in whole if p.suffix == suffix] for suffix in {p.suffix for p in whole}}

@@ -25,10 +25,12 @@ _MOVIES = (
 def write_images(folder: Path) -> list[Path]:
     """Still images of every kind a plate or mask comes in; what OpenImageIO cannot write here is left out."""
     half, byte, deep = _float_picture(4), _picture(4, np.uint8), _picture(4, np.uint16)
-    text = {"comment": "roto v3", "framesPerSecond": ("rational", (24, 1)), "smpte:TimeCode": ("timecode", (16909060, 0))}
-    made = [
-        write_image(folder / f"exr_{name}.exr", half, attributes={"compression": name, **text}) for name in _EXR
-    ]
+    text = {
+        "comment": "roto v3",
+        "framesPerSecond": ("rational", (24, 1)),
+        "smpte:TimeCode": ("timecode", (16909060, 0)),
+    }
+    made = [write_image(folder / f"exr_{name}.exr", half, attributes={"compression": name, **text}) for name in _EXR]
     made += [
         write_image(folder / "exr_float.exr", half[..., :3], "float", attributes={"compression": "zip"}),
         write_image(folder / "exr_window.exr", half[..., :3], window=(-5, 7, 64, 48)),

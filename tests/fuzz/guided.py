@@ -34,7 +34,13 @@ def main() -> None:
         (corpus / f"seed_{number}").write_bytes(seed)
     folders = [str(corpus), *([str(HERE / "corpus" / name)] if (HERE / "corpus" / name).is_dir() else [])]
     dictionary = HERE / "words.dict"
-    options = [f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", "-max_len=4096", "-print_final_stats=1"]
+    options = [
+        f"-max_total_time={seconds}",
+        "-timeout=10",
+        "-rss_limit_mb=2048",
+        "-max_len=4096",
+        "-print_final_stats=1",
+    ]
     atheris.Setup([sys.argv[0], *options, f"-dict={dictionary}", f"-artifact_prefix={work}/", *sys.argv[3:], *folders],
                   target.read)  # fmt: skip
     atheris.Fuzz()

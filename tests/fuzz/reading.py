@@ -66,7 +66,7 @@ def judge(path: str) -> dict[str, object]:
     os.close(writing)
     waited, started = (0, 0), time.monotonic()
     told = b""
-    with open(reading, "rb") as pipe:
+    with os.fdopen(reading, "rb") as pipe:
         signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
         signal.alarm(WALL_SECONDS)
         told = pipe.read()

@@ -38,8 +38,8 @@ def _sentence_or_nothing() -> Iterator[None]:
             warnings.simplefilter("error")
             yield
     except PenumbraError as error:
-        assert error.sentence.strip(), "an error without a sentence"
-        assert len(str(error)) <= LONGEST_SENTENCE, f"a sentence of {len(str(error))} characters"
+        if not error.sentence.strip() or len(str(error)) > LONGEST_SENTENCE:
+            raise AssertionError(f"a sentence of {len(str(error))} characters") from error
 
 
 @cache

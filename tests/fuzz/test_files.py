@@ -1,4 +1,4 @@
-"""Damaged footage through the readers, each file in a process of its own: read or refused, in bounded time and memory."""
+"""Damaged footage through the readers, each file in a process of its own with limits: read or refused."""
 
 from __future__ import annotations
 

@@ -62,7 +62,9 @@ def quiet(event: object) -> None:
 # Names and places
 
 
-@pytest.mark.parametrize("name", ["..", "../car", "a/b", "a\\b", "car\n", "car ", "/etc", "C:", "a.b", "a\0b", "ａ"])
+@pytest.mark.parametrize(
+    "name", ["..", "../car", "a/b", "a\\b", "car\n", "car ", "/etc", "C:", "a.b", "a\0b", "\uff41"]
+)
 def test_no_object_name_leads_anywhere(name: str) -> None:
     with pytest.raises(ObjectNameError):
         MaskSettings(name, "mask.png")
@@ -151,7 +153,7 @@ def test_a_frame_rate_that_would_take_for_ever_is_refused() -> None:
         layer_graph({**MANIFEST, "plate": plate})
 
 
-@pytest.mark.parametrize("timecode", ["", "x", "99:99", "1:2:3:4:5", "01:00:00;٠٠", None, 7, [1]])
+@pytest.mark.parametrize("timecode", ["", "x", "99:99", "1:2:3:4:5", "01:00:00;\u0660\u0660", None, 7, [1]])
 def test_a_timecode_that_is_none_is_left_out(timecode: object) -> None:
     graph = layer_graph({**MANIFEST, "plate": {**MANIFEST["plate"], "timecode": timecode}})
     assert graph.timecode is None
@@ -177,7 +179,7 @@ def test_a_job_may_ask_for_any_frames_of_a_short_clip(tmp_path: Path) -> None:
             run(replace(job, plate=replace(job.plate, frames=FrameRange.parse(asked))), quiet)
 
 
-@pytest.mark.parametrize("text", ["9" * 5000, "1-" + "9" * 5000, "١-٢", "1--" + "9" * 40])
+@pytest.mark.parametrize("text", ["9" * 5000, "1-" + "9" * 5000, "\u0661-\u0662", "1--" + "9" * 40])
 def test_frame_numbers_beyond_any_clip(text: str) -> None:
     with pytest.raises(JobError, match="is not understood"):
         FrameRange.parse(text)
@@ -343,9 +345,7 @@ def test_a_text_that_names_other_files_is_no_movie(tmp_path: Path) -> None:
             open_plate(PlateSettings(str(tmp_path / name)))
 
 
-def test_a_movie_whose_name_looks_like_an_address_is_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_movie_whose_name_looks_like_an_address_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_movie(tmp_path / "concat:a|b.mp4", counted_frames(3))
     monkeypatch.chdir(tmp_path)
     with open_plate(PlateSettings("concat:a|b.mp4")) as plate:
@@ -394,7 +394,9 @@ def _sentence(folder: Path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["a" * 5000, "a/" * 3000 + "p.%04d.exr", "%999999999999d.exr", "p.%d\0.exr", "\udcff%d"])
+@pytest.mark.parametrize(
+    "path", ["a" * 5000, "a/" * 3000 + "p.%04d.exr", "%999999999999d.exr", "p.%d\0.exr", "\udcff%d"]
+)
 def test_paths_no_system_takes_are_a_sentence(path: str) -> None:
     with pytest.raises(FootageError):
         find_clip(path)
@@ -408,9 +410,10 @@ def test_a_number_too_long_for_a_frame_is_none(tmp_path: Path) -> None:
 
 def test_an_id_larger_than_the_largest_half_is_compared_all_the_same(tmp_path: Path) -> None:
     path = write_image(tmp_path / "plate.exr", np.full((4, 4, 3), 70000, np.float32), "float")
-    with open_plate(PlateSettings(str(path))) as plate, open_mask(
-        MaskSettings("a", str(path), "id:70000"), plate.footage
-    ) as mask:
+    with (
+        open_plate(PlateSettings(str(path))) as plate,
+        open_mask(MaskSettings("a", str(path), "id:70000"), plate.footage) as mask,
+    ):
         assert mask.read(1).coverage.all()
 
 

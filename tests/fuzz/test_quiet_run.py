@@ -25,7 +25,8 @@ NEVER = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto",
          "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen", "urllib.Request", "ftplib.connect",
          "smtplib.connect", "webbrowser.open", "pickle.find_class", "os.startfile")
 PLACES = ("os.rename", "os.symlink", "os.link", "os.truncate", "os.chmod",
-          "os.chown", "os.utime", "shutil.rmtree", "shutil.copyfile", "shutil.move", "tempfile.mkstemp", "tempfile.mkdtemp")
+          "os.chown", "os.utime", "shutil.rmtree", "shutil.copyfile", "shutil.move", "tempfile.mkstemp",
+          "tempfile.mkdtemp")
 
 def outside(path, folder=-1):
     if isinstance(folder, int) and folder >= 0 and not os.path.isabs(path):
@@ -92,7 +93,7 @@ def test_a_run_asks_python_for_no_network_no_program_and_no_file_elsewhere(shot:
     assert '"event": "done"' in answer.stdout, answer.stderr
     events = json.loads((folder / "log.json").read_text(encoding="utf-8"))
     assert events == [["exit", 0]]
-    after = {name: digest for name, digest in state(folder).items() if not name.startswith(os.path.join("shot", "out"))}
+    after = {name: digest for name, digest in state(folder).items() if Path(name).parts[:2] != ("shot", "out")}
     after.pop("log.json")
     # torch makes itself a folder when it is loaded; refinement puts nothing there.
     assert all(after.pop(name) == "folder" for name in list(after) if "torchinductor" in name)
@@ -134,7 +135,8 @@ def test_no_module_of_ours_uses_a_shell_or_a_network() -> None:
     for folder in ("engine", "gui", "plugin_nuke", "plugin_resolve"):
         for path in sorted((root / folder).rglob("*.py")):
             text = path.read_text(encoding="utf-8")
-            banned = r"shell\s*=\s*True|os\.(system|popen)\(|^\s*(import|from) (socket|http|urllib\.request|requests|ftplib)\b"
+            networks = r"^\s*(import|from) (socket|http|urllib\.request|requests|ftplib)\b"
+            banned = rf"shell\s*=\s*True|os\.(system|popen)\(|{networks}"
             found += [f"{path.name}: {match.group()}" for match in re.finditer(banned, text, re.MULTILINE)]
             unsafe = r"allow_pickle\s*=\s*True|weights_only\s*=\s*False|\b(eval|exec)\((?!\))|pickle\.loads?\("
             found += [

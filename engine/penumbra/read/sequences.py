@@ -258,9 +258,7 @@ def _numbers_of(where: Path) -> list[tuple[str, str, str]]:
     return [(where.stem[: m.start()], m.group(), where.stem[m.end() :] + where.suffix) for m in reversed(matches)]
 
 
-def _possible_patterns(
-    where: Path, alike: Alike, taken: AbstractSet[Path]
-) -> Iterator[tuple[NamePattern, list[Path]]]:
+def _possible_patterns(where: Path, alike: Alike, taken: AbstractSet[Path]) -> Iterator[tuple[NamePattern, list[Path]]]:
     """One pattern for each number in the name that is not a version, with the files that may be of it."""
     for prefix, digits, suffix in _numbers_of(where):
         if not _VERSION.search(prefix):

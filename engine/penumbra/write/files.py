@@ -42,7 +42,7 @@ def prepare_output(folder: Path) -> None:
 def refuse_links(folder: Path, names: Iterable[str]) -> None:
     """Raises :class:`OutputError` where something in the output folder leads out of it.
 
-    ``names``: what a run writes into; of a folder among them what lies in it counts too, for some of it is opened again.
+    ``names``: what a run writes into. What lies in a folder among them counts too, for some of it is opened again.
     """
     for name in names:
         within = sorted((folder / name).rglob("*")) if (folder / name).is_dir() else []
