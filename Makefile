@@ -5,6 +5,7 @@
 #   make check      lint, format, types, import layers, and the syntax floor of what hosts import
 #   make test       check and the ordinary tests
 #   make test-slow  the tests that take longer
+#   make fuzz       coverage-guided fuzzing of every parser: make fuzz FUZZ_SECONDS=300 TARGETS="job event"
 #   make bench      the benchmarks
 #   make clean      removes what the others made, the environment included
 #
@@ -14,18 +15,20 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check host-floor test test-slow bench clean
+.PHONY: help setup demo check host-floor test test-slow fuzz bench clean
 
 PYTHON ?= python3
 PYTHON39 ?= $(shell for p in python3.9 "$$HOME"/.pyenv/versions/3.9.*/bin/python; do \
     "$$p" -c '' 2> /dev/null && echo "$$p" && break; done)
 VENV ?= .venv
+FUZZ_SECONDS ?= 60
+TARGETS ?= $(shell sed -n 's/^        Target("\([a-z_]*\)".*/\1/p' tests/fuzz/targets.py)
 RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/.installed
-HOST_MODULES := plugin_nuke plugin_resolve $(wildcard $(addprefix engine/penumbra/,job.py events.py launch.py errors.py layer_graph.py nuke_script.py))
+HOST_MODULES := plugin_nuke plugin_resolve $(wildcard $(addprefix engine/penumbra/,job.py events.py launch.py errors.py layer_graph.py nuke_script.py storage.py))
 
 help:
-	@sed -n '3,9s/^# *//p' Makefile
+	@sed -n '3,10s/^# *//p' Makefile
 
 setup: $(STAMP)
 
@@ -64,6 +67,12 @@ test: check
 # pytest ends with 5 where no test is marked so.
 test-slow: setup
 	$(RUN) pytest -m 'slow and not gpu and not host' || [ $$? -eq 5 ]
+
+# Stops at the first input that is neither read nor refused; it is left in build/fuzz/TARGET.
+fuzz: setup
+	@for target in $(TARGETS); do \
+	    echo "fuzzing $$target for $(FUZZ_SECONDS) s"; PYTHONPATH=tests $(RUN) fuzz.guided $$target $(FUZZ_SECONDS) || exit 1; \
+	done
 
 bench: setup
 	@for script in benchmarks/*.py; do \

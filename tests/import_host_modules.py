@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = ("errors", "events", "job", "launch", "layer_graph", "nuke_script")
+SHARED = ("errors", "events", "job", "launch", "layer_graph", "nuke_script", "storage")
 PLUGINS = ("penumbra_nuke", "penumbra_resolve")
 
 

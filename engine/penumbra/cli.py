@@ -60,6 +60,8 @@ def main() -> None:
     # numpy's products are small here, and the threads its library keeps spinning for them took four times the work's
     # own processor time from the rest of the run. Said before numpy is imported, which every command does late.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # As in penumbra.decompose, for commands that load ONNX Runtime only to name its version.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     app()
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from penumbra.errors import WeightsError
 
 CONTRACT_VERSION = 1
 CONTRACT_KEY = "penumbra.contract"  # of the metadata entry that holds it, in .safetensors and .onnx files
 FINGERPRINT_KEY = "penumbra.fingerprint"  # the same in the graphs that belong together
+LONGEST_SIDE = 16384  # of a working size
 GRAPH_NAMES = ("frame_encoder", "mask_encoder", "layer_decoder")
 
 
@@ -38,11 +39,16 @@ class ModelContract:
         """Raises :class:`WeightsError` when the text is no contract of a version we know."""
         try:
             contract = cls(**json.loads(text))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise WeightsError("The weights carry no contract this version understands.") from error
+        if not all(type(getattr(contract, part.name)) is int for part in fields(cls)):
+            raise WeightsError("The weights carry a contract of which not every part is a whole number.")
         if contract.version != CONTRACT_VERSION:
             raise WeightsError(
                 f"The weights speak contract version {contract.version}; this engine speaks {CONTRACT_VERSION}.",
                 "Use weights made for this version of Penumbra.",
             )
+        sides = (contract.height, contract.width)
+        if not all(contract.multiple <= side <= LONGEST_SIDE for side in sides) or not 1 <= contract.multiple <= 4096:
+            raise WeightsError(f"The weights claim to be trained at {sides[0]}x{sides[1]}, which is impossible.")
         return contract

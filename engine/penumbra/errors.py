@@ -8,23 +8,33 @@ Exit codes: 0 done, 1 a fault of ours, 2 the job or an option, 3 the footage, 4 
 
 from __future__ import annotations
 
+LONGEST_SENTENCE = 1000  # characters
+
 
 class PenumbraError(Exception):
     """Base of everything raised on purpose.
 
-    ``sentence`` names the file, frame or option; ``fix`` says what to do about it (may be empty).
+    ``sentence`` names the file, frame or option; ``fix`` says what to do about it (may be empty). Both can be printed
+    anywhere and have bounded length, whatever names or values they quote.
     """
 
     code = "fault"
     exit_code = 1
 
     def __init__(self, sentence: str, fix: str = "") -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        self.fix = fix
+        self.sentence = _tellable(sentence)
+        self.fix = _tellable(fix)
+        super().__init__(self.sentence)
 
     def __str__(self) -> str:
         return f"{self.sentence} {self.fix}".strip()
+
+
+def _tellable(text: str) -> str:
+    """Without the middle where it is too long; halves of characters, as in file names of other encodings, spelled."""
+    if len(text) > LONGEST_SENTENCE:
+        text = f"{text[: LONGEST_SENTENCE * 2 // 3]} ... {text[-LONGEST_SENTENCE // 4 :]}"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class JobError(PenumbraError):

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Callable, Dict, Optional
 
 EVENT_VERSION = 1
+LARGEST_COUNT = 10**15
 KINDS = ("stage", "progress", "preview", "warning", "error", "done")
 
 
@@ -47,7 +48,10 @@ OnEvent = Callable[[Event], None]
 
 
 def parse_event(line: str) -> Optional[Event]:
-    """The event of a line, or None for a line that is not one of ours (a library's print, a newer version)."""
+    """The event of a line, or None for a line that is not one of ours (a library's print, a newer version).
+
+    Every field of an event is of its type and every number finite, whatever the line holds.
+    """
     try:
         body = json.loads(line)
     except (ValueError, RecursionError):
@@ -57,7 +61,22 @@ def parse_event(line: str) -> Optional[Event]:
     if body.get("event") not in KINDS:
         return None
     known = {key: value for key, value in body.items() if key in Event.__dataclass_fields__}
-    return Event(**known)
+    return Event(**known) if all(_fits(key, value) for key, value in known.items()) else None
+
+
+def _fits(key: str, value: Any) -> bool:
+    if key in ("done", "total"):
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_COUNT
+    if key == "seconds" or (key == "eta" and value is not None):
+        return _is_number(value)
+    if key == "values" and value is not None:
+        # A figure that was not finite is written as null.
+        return isinstance(value, dict) and all(item is None or _is_number(item) for item in value.values())
+    return value is None if key in ("eta", "values") else isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST_COUNT
 
 
 def _finite(value: Any) -> Any:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from penumbra.color import Alpha, DisplayEncoding, FloatArray, LinearSpace
 
+# 16384 x 8192, a panorama's; no camera makes more, and a header that claims more must not take all memory.
+MOST_PIXELS = 1 << 27
+
 BoolArray: TypeAlias = NDArray[np.bool_]
 
 

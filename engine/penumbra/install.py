@@ -17,7 +17,7 @@ from penumbra.host_folders import fusion_folder, python_trap
 from penumbra.storage import atomic_path
 
 # What plug-ins import of the engine: the standard library is all they need (see pyproject's import contracts).
-SHARED_MODULES = ("__init__", "errors", "events", "job", "launch", "layer_graph", "nuke_script")
+SHARED_MODULES = ("__init__", "errors", "events", "job", "launch", "layer_graph", "nuke_script", "storage")
 RECORD = "installed.json"
 ENGINE_FILE = "engine.txt"
 MODULES_MARK = b'"@PENUMBRA_MODULES@"'

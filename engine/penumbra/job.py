@@ -14,6 +14,7 @@ from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 from penumbra.errors import JobError, ObjectNameError
+from penumbra.storage import read_text
 
 JOB_VERSION = 1
 
@@ -33,6 +34,11 @@ COMPRESSIONS = ("zips", "zip", "piz", "rle", "none")
 COMBINED = ("off", "multilayer", "multipart")
 # What a layer is taken further apart into: the ends of the parts' names.
 SPLITS = ("object", "shadow", "light")
+# More than any shot has; what a job may ask for must not take a machine down before the first frame is read.
+MOST_MASKS = 1000
+MOST_ORDERS = 10_000
+LARGEST_SEED = 2**63 - 1
+LARGEST_FRAME = 10**12
 DEVICES = ("auto", "cpu", "cuda", "tensorrt", "coreml", "directml", "mps")
 
 
@@ -60,7 +66,7 @@ class FrameRange:
     @classmethod
     def parse(cls, text: str) -> FrameRange:
         """``"1001-1100"`` or ``"1001"``; negative numbers as ``"-5-10"``."""
-        match = re.match(r"(-?\d+)(?:-(-?\d+))?\Z", text.strip())
+        match = re.match(r"(-?[0-9]{1,12})(?:-(-?[0-9]{1,12}))?\Z", text.strip())
         if not match:
             raise JobError(f"Frame range {text!r} is not understood.", "Write it as 1001-1100.")
         first = int(match.group(1))
@@ -102,7 +108,10 @@ class MaskSettings:
 
     def __post_init__(self) -> None:
         check_object_name(self.name)
-        if not re.match(r"(auto|alpha|luminance|channel:.+|id:-?\d+(\.\d+)?|color:[0-9A-Fa-f]{6})\Z", self.channel):
+        if self.offset is not None and abs(self.offset) > LARGEST_FRAME:
+            raise JobError(f"Mask {self.name}: the offset {self.offset:g} is impossible.", "Leave it out.")
+        identity = r"id:-?[0-9]{1,20}(\.[0-9]{1,20})?"
+        if not re.match(rf"(auto|alpha|luminance|channel:.+|{identity}|color:[0-9A-Fa-f]{{6}})\Z", self.channel):
             raise JobError(
                 f"Mask {self.name}: channel {self.channel!r} is not understood.",
                 "Use auto, alpha, luminance, channel:NAME, id:VALUE or color:RRGGBB.",
@@ -148,7 +157,9 @@ class RefineSettings:
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
             raise JobError("Refinement cannot be given both in steps and in minutes.", "Choose one.")
-        if (self.steps is not None and self.steps < 1) or (self.minutes is not None and not 0 < self.minutes < 1e4):
+        if (self.steps is not None and not 1 <= self.steps < 1e9) or (
+            self.minutes is not None and not 0 < self.minutes < 1e4
+        ):
             raise JobError("Refinement needs a positive number of steps or minutes.", "Use off, 200 or 5min.")
 
     @property
@@ -164,8 +175,8 @@ class RefineSettings:
             return cls()
         if text in QUALITIES:
             return QUALITIES[text]
-        steps = re.match(r"(\d+)\Z", text)
-        minutes = re.match(r"(\d+(?:\.\d+)?)\s*min\Z", text)
+        steps = re.match(r"([0-9]{1,12})\Z", text)
+        minutes = re.match(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*min\Z", text)
         if steps:
             return cls(steps=int(text))
         if minutes:
@@ -200,6 +211,8 @@ class ModelSettings:
     def __post_init__(self) -> None:
         if self.device not in DEVICES:
             raise JobError(f"Device {self.device!r} is not known.", "Use one of: " + ", ".join(DEVICES) + ".")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise JobError("The seed is negative or too large.", "Choose a number from 0 on.")
         if self.working_size is not None and any(v < 32 or v % 16 or v > 4096 for v in self.working_size):
             raise JobError(f"Working size {self.working_size} must be multiples of 16, at least 32.", "Try 128x224.")
 
@@ -249,6 +262,9 @@ class Job:
     def __post_init__(self) -> None:
         if not self.masks:
             raise JobError("The job has no mask.", "Give one mask per object: --mask NAME=PATH.")
+        if len(self.masks) > MOST_MASKS or len(self.order) > MOST_ORDERS:
+            raise JobError(f"The job has {len(self.masks)} masks and {len(self.order)} orders.", "Split it up.")
+        _check_texts(self, "job")
         names = [mask.name for mask in self.masks]
         folded = [name.lower() for name in names]
         for name in names:
@@ -261,8 +277,9 @@ class Job:
                 raise JobError(
                     f"The splits of {name!r} would overwrite the object {taken[0]!r}.", "Give that object another name."
                 )
+        ordered = sorted(names)
         for entry in self.order:
-            if sorted(entry.objects) != sorted(names):
+            if sorted(entry.objects) != ordered:
                 raise JobError(
                     f"The order {list(entry.objects)} does not list every object exactly once.",
                     "List all of: " + ", ".join(names) + ".",
@@ -331,7 +348,7 @@ def job_from_dict(data: Any) -> Job:
         raise JobError("The job is not a JSON object.", "Print the schema with: penumbra schema.")
     data = dict(data)
     version = data.pop("penumbra_job", None)
-    if version != JOB_VERSION:
+    if version != JOB_VERSION or isinstance(version, bool):
         raise JobError(
             f"The job's version is {version!r}; this engine reads version {JOB_VERSION}.",
             f'Set "penumbra_job": {JOB_VERSION}.',
@@ -343,14 +360,16 @@ def job_from_dict(data: Any) -> Job:
 
 def part_from_dict(kind: type, data: Any, where: str) -> Any:
     """One part of a job (``PlateSettings``, ``MaskSettings``, ...) from decoded JSON, as :func:`job_from_dict` does."""
-    return _build(kind, data, where)
+    part = _build(kind, data, where)
+    _check_texts(part, where)
+    return part
 
 
 def load_job(path: Path) -> Job:
     """Reads a job file; relative paths in it are resolved against its folder."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         raise JobError(f"The job file {path} cannot be read: {error}.", "Check the path.") from error
     try:
         data = json.loads(text)
@@ -373,7 +392,7 @@ def _optional(shape: Dict[str, Any]) -> Dict[str, Any]:
 _SHAPES: Dict[type, Dict[str, Any]] = {
     PlateSettings: {
         "path": _STRING,
-        "frames": _optional({"type": "string", "pattern": r"^-?\d+(-(-?\d+))?$", "class": FrameRange}),
+        "frames": _optional({"type": "string", "pattern": r"^-?[0-9]{1,12}(-(-?[0-9]{1,12}))?$", "class": FrameRange}),
         "color_space": _STRING,
         "working_space": _STRING,
     },
@@ -391,7 +410,7 @@ _SHAPES: Dict[type, Dict[str, Any]] = {
     ModelSettings: {
         "weights": _STRING,
         "working_size": _optional({"type": "array", "items": _INTEGER, "minItems": 2, "maxItems": 2}),
-        "seed": _INTEGER,
+        "seed": {"type": "integer", "minimum": 0, "maximum": LARGEST_SEED},
         "device": {"type": "string", "enum": list(DEVICES)},
     },
     OutputSettings: {
@@ -407,9 +426,9 @@ _SHAPES: Dict[type, Dict[str, Any]] = {
 }
 _SHAPES[Job] = {
     "plate": {"class": PlateSettings},
-    "masks": {"type": "array", "minItems": 1, "items": {"class": MaskSettings}},
+    "masks": {"type": "array", "minItems": 1, "maxItems": MOST_MASKS, "items": {"class": MaskSettings}},
     "output": {"class": OutputSettings},
-    "order": {"type": "array", "items": {"class": OrderSettings}},
+    "order": {"type": "array", "maxItems": MOST_ORDERS, "items": {"class": OrderSettings}},
     "clean_plate": _optional({"class": CleanPlateSettings}),
     "camera": {"class": CameraSettings},
     "refine": {"class": RefineSettings},
@@ -493,9 +512,22 @@ def _value(shape: Dict[str, Any], value: Any, where: str) -> Any:
         return tuple(_value(shape["items"], item, f"{where}[{i}]") for i, item in enumerate(value))
     if shape.get("class") is FrameRange:
         return FrameRange.parse(value)
-    if expected == "string" and "\0" in value:
-        raise JobError(f"{where} holds a NUL character.", "Remove it.")
     return value
+
+
+def _check_texts(value: Any, where: str) -> None:
+    """Files named by a text, and files a text is written to, need it free of NUL and in characters of Unicode."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise JobError(f"{where} holds a NUL character.", "Remove it.")
+        if value != value.encode("utf-8", "replace").decode("utf-8"):
+            raise JobError(f"{where} is not in Unicode: {value!r}.", "Rename the file or folder it names.")
+    elif isinstance(value, tuple):
+        for index, item in enumerate(value):
+            _check_texts(item, f"{where}[{index}]")
+    elif is_dataclass(value):
+        for f in fields(value):
+            _check_texts(getattr(value, f.name), f"{where}.{f.name}")
 
 
 def _plain(value: Any) -> Any:

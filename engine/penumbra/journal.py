@@ -20,7 +20,7 @@ from penumbra.errors import OutputError, OutputOfAnotherJobError, StageOrderErro
 from penumbra.job import Job
 from penumbra.layer_graph import portable_path
 from penumbra.lock import LOCK_FOLDER
-from penumbra.storage import TEMPORARY_PREFIX, atomic_path, sweep_temporaries
+from penumbra.storage import TEMPORARY_PREFIX, atomic_path, read_text, sweep_temporaries
 
 WORK_FOLDER = ".penumbra"
 JOURNAL_VERSION = 1
@@ -200,10 +200,13 @@ class Journal:
 
     def _load(self) -> None:
         try:
-            self._facts = json.loads(self._facts_file.read_text(encoding="utf-8"))
+            facts = json.loads(read_text(self._facts_file))
+            if not isinstance(facts, dict):
+                raise ValueError("it is no journal")
+            self._facts = facts
         except FileNotFoundError:
             return
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise OutputError(
                 f"The journal {self._facts_file} cannot be read: {error}.", "Use --replace to start again."
             ) from error
@@ -216,7 +219,7 @@ class Journal:
             try:
                 entry = json.loads(line)
                 number = int(entry.pop("frame"))
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 continue
             yield number, entry
 
@@ -351,4 +354,5 @@ def _settings_digest(job: Job) -> str:
 
 
 def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    # A file's name need not be Unicode.
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()

@@ -7,15 +7,22 @@ in Python 3.9 syntax: the hosts' plug-ins read finished folders with this module
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, List, Mapping, Optional, Tuple
 
 from penumbra.errors import OutputError
+from penumbra.storage import read_text
 
 MANIFEST_VERSION = 1
 BACKGROUND = "background"
+MOST_FRAMES = 10_000_000
+TIMECODE = re.compile(r"[0-9]{2}:[0-9]{2}:[0-9]{2}[:;.,][0-9]{2}\Z")
+# What an object may be called (job.py): a name leads to no other folder and is nothing a host would evaluate.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}\Z")
 _RUN_AGAIN = "Run penumbra decompose into this folder again."
 
 
@@ -72,22 +79,35 @@ class LayerGraph:
 
 
 def layer_graph(manifest: Mapping[str, Any], plate_pattern: Optional[str] = None) -> LayerGraph:
-    """The composite a manifest describes. ``plate_pattern``: the plate's files, already relative or absolute."""
+    """The composite a manifest describes. ``plate_pattern``: the plate's files, already relative or absolute.
+
+    Manifests travel, so nothing of one is taken on trust: raises :class:`OutputError` where a part is not what it
+    should be, an object's name above all.
+    """
+    try:
+        return _graph(manifest, plate_pattern)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise OutputError(f"The manifest describes no composite: {error!r}.", _RUN_AGAIN) from error
+
+
+def _graph(manifest: Mapping[str, Any], plate_pattern: Optional[str]) -> LayerGraph:
     plate = manifest["plate"]
     first, last = _ends(plate["frames"])
-    known = None if plate_pattern is None else PlateFiles(plate_pattern, plate.get("source_space", ""))
+    names = tuple(_name(entry["name"]) for entry in manifest["objects"])
+    known = None if plate_pattern is None else PlateFiles(plate_pattern, _text(plate.get("source_space", "")))
+    timecode = plate.get("timecode")
     return LayerGraph(
-        names=tuple(entry["name"] for entry in manifest["objects"]),
+        names=names,
         first=first,
         last=last,
-        padding=plate.get("padding", 4),
-        spans=_spans(manifest["order"]),
-        size=(plate["size"][0], plate["size"][1]),
-        pixel_aspect=plate.get("pixel_aspect", 1.0),
-        fps=plate.get("fps"),
-        space=plate["space"],
+        padding=_whole(plate.get("padding", 4), 0, 20),
+        spans=_spans(manifest["order"], names),
+        size=(_whole(plate["size"][0], 1, 10**6), _whole(plate["size"][1], 1, 10**6)),
+        pixel_aspect=_aspect(plate.get("pixel_aspect", 1.0)),
+        fps=_rate(plate.get("fps")),
+        space=_text(plate["space"]),
         plate=known,
-        timecode=plate.get("timecode"),
+        timecode=timecode if isinstance(timecode, str) and TIMECODE.match(timecode) else None,
     )
 
 
@@ -95,7 +115,7 @@ def load_layer_graph(folder: Path) -> LayerGraph:
     """The composite of a finished output folder; :class:`OutputError` where there is none or it is damaged."""
     path = folder / "manifest.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(read_text(path))
         version = manifest["penumbra_manifest"]
         if version != MANIFEST_VERSION:
             raise OutputError(
@@ -123,13 +143,52 @@ def portable_path(path: str, folder: Path) -> str:
 
 def _ends(text: str) -> Tuple[int, int]:
     """``1001-1100`` or ``-5--2`` as two numbers."""
-    middle = text.index("-", 1)
-    return int(text[:middle]), int(text[middle + 1 :])
+    match = re.match(r"(-?[0-9]{1,12})-(-?[0-9]{1,12})\Z", text)
+    if match is None or not 0 <= int(match.group(2)) - int(match.group(1)) < MOST_FRAMES:
+        raise ValueError(f"frames {text!r}")
+    return int(match.group(1)), int(match.group(2))
 
 
-def _spans(order: Mapping[str, Any]) -> Tuple[OrderSpan, ...]:
+def _name(value: Any) -> str:
+    if not (isinstance(value, str) and _NAME.match(value)):
+        raise ValueError(f"an object called {value!r}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or any(ord(character) < 32 for character in value):
+        raise ValueError(f"the text {value!r}")
+    return value.encode("utf-8").decode("utf-8")
+
+
+def _whole(value: Any, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"the number {value!r}")
+    return value
+
+
+def _aspect(value: Any) -> float:
+    if not isinstance(value, (int, float)) or not 1e-3 < value < 1e3 or not math.isfinite(value):
+        raise ValueError(f"the pixel aspect {value!r}")
+    return value
+
+
+def _rate(value: Any) -> Optional[str]:
+    # A fraction in other spellings, such as 1e999999999, would take for ever to work out.
+    if value is None:
+        return None
+    if not (isinstance(value, str) and re.match(r"[1-9][0-9]{0,8}(/[1-9][0-9]{0,8})?\Z", value)):
+        raise ValueError(f"the frame rate {value!r}")
+    return value
+
+
+def _spans(order: Mapping[str, Any], known: Tuple[str, ...]) -> Tuple[OrderSpan, ...]:
     spans: List[OrderSpan] = []
+    if not order:
+        raise ValueError("no order")
     for number, names in sorted((int(number), tuple(names)) for number, names in order.items()):
+        if len(names) != len(known) or set(names) != set(known):
+            raise ValueError(f"the order {names!r}")
         if spans and spans[-1].objects == names:
             spans[-1] = OrderSpan(spans[-1].first, number, names)
         else:

@@ -48,6 +48,11 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\n", "\\n") + '"'
 
 
+def evaluates(text: str) -> bool:
+    """Whether a knob would take a part of the text for Tcl or an escape, even after the script itself is read."""
+    return any(special in text for special in '\\"[]{}$\n')
+
+
 def expression(text: str) -> str:
     """An expression as a script spells it; without blanks, which would make several of it."""
     return "{{" + text.replace(" ", "") + "}}"
@@ -166,7 +171,8 @@ def _occupant(
 
 def _anchor(graph: LayerGraph, prefix: str, folder: str, at: Tuple[int, int]) -> ScriptNode:
     """The node whose knob says where the layers are."""
-    label = f"{graph.first}-{graph.last}, {graph.space}\nback to front: {', '.join(graph.spans[0].objects)}"
+    space = "" if evaluates(graph.space) else graph.space
+    label = f"{graph.first}-{graph.last}, {space}\nback to front: {', '.join(graph.spans[0].objects)}"
     knobs = (
         ("addUserKnob", "{20 Penumbra}"),
         ("addUserKnob", '{2 folder l "Layers folder"}'),
@@ -180,8 +186,11 @@ def _plate(graph: LayerGraph, anchor: ScriptNode, prefix: str, at: Tuple[int, in
     """The plate as the engine saw it, or, where a Read would not give that, a place to plug it in."""
     plate = graph.plate
     exact = plate is not None and plate.space == graph.space
-    if plate is None or not (exact or (plate.space, graph.space) == ("srgb_tx", "lin_rec709")):
-        label = f"plug in the plate here,\nlinear: {graph.space}"
+    readable = exact or (plate is not None and (plate.space, graph.space) == ("srgb_tx", "lin_rec709"))
+    # A folder called [exec ...] must not be run by whoever opens the script.
+    if plate is None or not readable or evaluates(plate.pattern):
+        space = "" if evaluates(graph.space) else graph.space
+        label = f"plug in the plate here,\nlinear: {space}"
         return ScriptNode("NoOp", f"{prefix}plate", (("label", quoted(label)),), (None,), at)
     absolute = plate.pattern.startswith("/") or plate.pattern[1:2] == ":"
     file = plate.pattern if absolute else f"[value {anchor.name}.folder]/{plate.pattern}"

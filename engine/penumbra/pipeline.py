@@ -43,7 +43,7 @@ from penumbra.errors import (
 from penumbra.events import Event, OnEvent
 from penumbra.frames import Footage, Mask, WorkingClip
 from penumbra.job import Job
-from penumbra.journal import FRAMES_APART, NANOSECONDS, Journal, job_identity
+from penumbra.journal import FRAMES_APART, NANOSECONDS, WORK_FOLDER, Journal, job_identity
 from penumbra.layer_graph import layer_graph, portable_path
 from penumbra.lift import Noise, lift_frame, measure_noise, split_layer
 from penumbra.lift.solve import HALF_MAX, Precision
@@ -70,6 +70,7 @@ from penumbra.write import (
     load_manifest,
     prepare_output,
     preview_paths,
+    refuse_links,
     verify_frame,
     write_clean_frame,
     write_combined,
@@ -289,6 +290,7 @@ def _open(job: Job, named: Job, report: Reporter, resume: bool, task: Task | Non
         ):
             report.warn(warning)
         prepare_output(Path(job.output.folder))
+        refuse_links(Path(job.output.folder), (*job.sequences, "preview", WORK_FOLDER))
         journal = Journal(Path(job.output.folder))
         claim, patience = (EVERYTHING, 0.0) if task is None else (task.claim, TASK_PATIENCE)
         journal.check = stack.enter_context(hold(journal.work, claim, patience)).check
@@ -319,7 +321,7 @@ def _working_size(journal: Journal, job: Job, footage: Footage) -> tuple[int, in
     if known is not None:
         height, width = known["working_size"]
         return height, width
-    return job.model.working_size or working_size(footage.canvas, *_trained_short_side(job))
+    return job.model.working_size or working_size(footage.canvas, *trained_short_side(_weights_file(job)))
 
 
 def _check_chunk(shot: Shot) -> None:
@@ -332,16 +334,14 @@ def _check_chunk(shot: Shot) -> None:
         )
 
 
-def _trained_short_side(job: Job) -> tuple[int, ...]:
-    """The short side the job's weights were trained at; empty for random ones."""
-    name = job.model.weights
-    path = SHIPPED_WEIGHTS / "weights.safetensors" if name == "auto" else Path(name)
-    if name == "random" or not path.is_file():
+def trained_short_side(path: Path) -> tuple[int, ...]:
+    """The short side the weights in a .safetensors file were trained at; empty where there is no such file."""
+    if not path.is_file():
         return ()
     try:
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(CONTRACT_KEY, "")
-    except SafetensorError:
+    except (SafetensorError, OSError):
         return ()  # whoever loads the weights says what is wrong with them
     contract = ModelContract.from_json(text)
     return (min(contract.height, contract.width),)
@@ -356,6 +356,11 @@ def _weights_digest(job: Job) -> str:
         if path.is_file():
             state.update(path.read_bytes())
     return state.hexdigest()
+
+
+def _weights_file(job: Job) -> Path:
+    """Of random weights there is none."""
+    return SHIPPED_WEIGHTS / "weights.safetensors" if job.model.weights == "auto" else Path(job.model.weights)
 
 
 def _read(shot: Shot) -> None:
@@ -687,10 +692,10 @@ def rewrite_composites(folder: Path) -> None:
     A plate that is not where it was is left out.
     """
     manifest = load_manifest(folder)
-    path = manifest["job"]["plate"]["path"]
     try:
+        path = str(manifest["job"]["plate"]["path"])
         plate = _plate_pattern(path, path, folder)
-    except FootageError:
+    except (FootageError, KeyError, TypeError):
         plate = None
     write_composites(folder, layer_graph(manifest, plate))
 

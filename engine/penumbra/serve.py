@@ -72,7 +72,27 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         request = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return request if isinstance(request, dict) and "id" in request else None
+    return request if isinstance(request, dict) and isinstance(request.get("id"), int | str) else None
+
+
+# Of each part of a request: what it must be, and whether it may be left out.
+_PARTS: dict[str, dict[str, tuple[type, bool]]] = {
+    "check": {"plate": (dict, False), "masks": (list, True), "clean_plate": (dict, True)},
+    "frame": {"source": (str, False), "frame": (int, False), "step": (int, True), "folder": (str, True)},
+    "inspect": {"path": (str, False)},
+}
+
+
+def _refuse_unclear(request: dict[str, Any]) -> None:
+    parts = _PARTS.get(request["ask"]) if isinstance(request.get("ask"), str) else None
+    if parts is None:
+        raise JobError("A request asks for nothing that is known.", "Ask to check, inspect or frame.")
+    for name, (kind, optional) in parts.items():
+        value = request.get(name)
+        if not (isinstance(value, kind) or (optional and value is None)):
+            raise JobError(f"A request has {value!r} for its {name}.", f"Give a value of type {kind.__name__}.")
+    if not all(isinstance(mask, dict) for mask in request.get("masks") or ()):
+        raise JobError("A request has a mask that is no object.", "Write masks as a job file has them.")
 
 
 class _Desk:
@@ -93,10 +113,11 @@ class _Desk:
         """The JSON part of the answer and the bytes that follow it."""
         asks = {"check": self._check, "inspect": _inspected}
         try:
-            if request.get("ask") == "frame":
+            _refuse_unclear(request)
+            if request["ask"] == "frame":
                 values = self._frame(request)
                 return {"id": request["id"], "shape": values.shape, "bytes": values.nbytes}, values.tobytes()
-            return {"id": request["id"], **asks[str(request.get("ask"))](request)}, b""
+            return {"id": request["id"], **asks[request["ask"]](request)}, b""
         except PenumbraError as error:
             return {"id": request["id"], "error": _told(error)}, b""
         except MemoryError:
@@ -121,8 +142,9 @@ class _Desk:
             readers["plate"] = lambda number: reader.read(number).pixels
             result["plate"] |= {"facts": _facts(footage), "warnings": list(reader.warnings)}
         else:
-            result["plate"] |= {"inspection": _attempt(lambda: inspect_footage(request["plate"]["path"])).value}
-        for data in request.get("masks", []):
+            path = str(request["plate"].get("path", ""))
+            result["plate"] |= {"inspection": _attempt(lambda: inspect_footage(path)).value}
+        for data in request.get("masks") or ():
             result["masks"].append(_check_mask(data, footage, stack, readers))
         if request.get("clean_plate") and footage is not None:
             result["clean_plate"] = _check_clean(request["clean_plate"], footage, stack, readers)
@@ -132,12 +154,12 @@ class _Desk:
         return result
 
     def _frame(self, request: dict[str, Any]) -> NDArray[np.float16]:
-        source, number, step = str(request["source"]), int(request["frame"]), max(1, int(request.get("step", 1)))
+        source, number, step = request["source"], request["frame"], max(1, request.get("step") or 1)
         if source in self._readers:
             pixels = self._readers[source](number)
         elif source == "image":
             pixels = _still(str(request.get("path", "")), self._canvas)
-        elif "folder" in request:
+        elif request.get("folder"):
             pixels = _written(Path(request["folder"]), source.removeprefix(_LAYER), number, self._canvas)
         else:
             raise JobError(f"There is no {source} to show.", "Choose it again.")

@@ -5,7 +5,9 @@ What is called flushed here survives a power cut: the file's bytes, and the fold
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +15,24 @@ from pathlib import Path
 
 # Leftovers of a killed run are recognised, and swept, by this prefix alone.
 TEMPORARY_PREFIX = ".penumbra-tmp-"
+
+
+LARGEST_TEXT = 64 * 2**20  # bytes; a camera of a hundred thousand frames has a third of it
+
+
+def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
+    """A text file in UTF-8; OSError where it is larger than any of its kind or no file at all, which could be endless.
+
+    UnicodeDecodeError where it is no such text.
+    """
+    # A pipe without a writer would never even open.
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:  # noqa: PTH123
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(path))
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise OSError(errno.EFBIG, f"it is larger than {largest >> 20} MiB", str(path))
+    return data.decode("utf-8")
 
 
 @contextmanager

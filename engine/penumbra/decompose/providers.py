@@ -18,6 +18,9 @@ import onnxruntime
 
 from penumbra.errors import DeviceError
 
+# Builds for Windows heed only this.
+onnxruntime.disable_telemetry_events()
+
 CPU = "CPUExecutionProvider"
 _PREFERENCE = {
     "tensorrt": "TensorrtExecutionProvider",

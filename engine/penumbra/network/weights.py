@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from penumbra.storage import atomic_path
 SIZE_KEY = "penumbra.size"
 FIX = "Use weights that Penumbra wrote, or import published ones with `penumbra import-weights`."
 LONGEST_GRID = 4096
+LARGEST_FILE = 2**28  # bytes; ours have 25 million parameters
 
 
 def save_weights(
@@ -42,12 +43,14 @@ def load_weights(path: Path) -> tuple[LayerNetwork, ModelContract, dict[str, str
     Raises :class:`WeightsError` when the file is missing, damaged, or not this network's.
     """
     try:
+        if not path.is_file():
+            raise WeightsError(f"There are no weights at {path}.", FIX)
+        if path.stat().st_size > LARGEST_FILE:
+            raise WeightsError(f"{path} is larger than any weights of this network.", FIX)
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-    except FileNotFoundError as error:
-        raise WeightsError(f"There are no weights at {path}.", FIX) from error
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path} cannot be read as weights: {error}.", FIX) from error
     if CONTRACT_KEY not in metadata or SIZE_KEY not in metadata:
         raise WeightsError(f"{path} holds weights without Penumbra's contract.", FIX)
@@ -72,8 +75,10 @@ def write_whole(path: Path, data: bytes) -> None:
 def _size(text: str, path: Path) -> NetworkSize:
     try:
         size = NetworkSize(**json.loads(text))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise WeightsError(f"{path} does not say which size of network it is for.", FIX) from error
+    if not all(type(getattr(size, part.name)) is int for part in fields(size)):
+        raise WeightsError(f"{path} does not say in whole numbers which size of network it is for.", FIX)
     if max(size.grid_height, size.grid_width, size.max_frames) > LONGEST_GRID:
         raise WeightsError(f"{path} is for a network of impossible size {size}.", FIX)
     return size

@@ -10,15 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.errors import FootageError, SizeMismatchError
-from penumbra.frames import Region
+from penumbra.frames import MOST_PIXELS, Region
 from penumbra.read.images import ImageHeader, ImagePart, is_alpha, read_channels, read_headers, rgb_channels
 from penumbra.read.movie_pixels import display_matrix, movie_alpha, movie_color, movie_luma, movie_rgb
 from penumbra.read.movies import Movie
 from penumbra.read.sequences import FileClip
 from penumbra.read.tags import tagged_encoding
-
-# 16384 x 16384; no camera makes more, and a broken header that claims more must not take all memory.
-_MOST_PIXELS = 1 << 28
 
 
 class ImageClip:
@@ -66,7 +63,7 @@ class ImageClip:
         """The union over all frames of the data windows of these channels."""
         windows = [self.data(number, names) for number in self.numbers]
         canvas = reduce(Region.union, windows)
-        if canvas.width * canvas.height > _MOST_PIXELS:
+        if canvas.width * canvas.height > MOST_PIXELS:
             raise FootageError(
                 f"The data windows of {self.path} span {canvas.width}x{canvas.height} pixels, more than can be meant.",
                 "Look for a file with a broken header.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ import OpenImageIO as oiio
 from numpy.typing import NDArray
 
 from penumbra.errors import FootageError, UnreadableError
-from penumbra.frames import Region
+from penumbra.frames import MOST_PIXELS, Region
+from penumbra.layer_graph import TIMECODE
 from penumbra.read.storage_faults import patiently
 
 RESTORE = "Restore the file, then run with --resume."
@@ -86,8 +88,10 @@ class ImageHeader:
         """SMPTE hh:mm:ss:ff, ``;`` before the frames where they are counted drop-frame."""
         text = str(self.tags.get("timecode_text") or "")
         flags = self.tags.get("smpte:TimeCode")
-        if len(text) != 11 or not isinstance(flags, tuple):
-            return text or None
+        if not TIMECODE.match(text):
+            return None
+        if not isinstance(flags, tuple):
+            return text
         frames = int(text[-2:])
         if self.fps is not None and round(self.fps) > 30:
             # Frames are counted in pairs there, the second of each flagged (SMPTE ST 12-1).
@@ -116,6 +120,8 @@ def _read_header(file: Path, frame: int) -> ImageHeader:
         count = max(int(first.get_int_attribute("oiio:subimages", 1)), 1)
         parts = [_part(image, index, count) for index in range(count) if image.seek_subimage(index, 0)]
         return ImageHeader(str(image.format_name()), tuple(parts), _tags(first))
+    except ValueError as error:  # no size, or names in it that are no text
+        raise _unreadable(file, frame, _short(str(error))) from error
     finally:
         image.close()
 
@@ -145,7 +151,7 @@ def _read_channels(file: Path, frame: int, part: ImagePart, names: Sequence[str]
     image = _open(file, frame)
     try:
         pixels = image.read_image(part.index, 0, first, end, kind if kind in _INTEGERS else "float")
-        problem = _short(image.geterror())
+        problem = _told_by(image)
     finally:
         image.close()
     # OpenImageIO pads a truncated JPEG and only mentions it.
@@ -213,18 +219,21 @@ def _open(file: Path, frame: int) -> Any:
         raise UnreadableError(f"{_called(file, frame)} is not there any more.", RESTORE) from error
     image = oiio.ImageInput.open(str(file), config)
     if image is None:
-        raise _unreadable(file, frame, _short(oiio.geterror()))
+        raise _unreadable(file, frame, _told_by(oiio))
     return image
 
 
 def _part(image: Any, index: int, count: int) -> ImagePart:
     spec = image.spec()
-    names, part_name = tuple(spec.channelnames), spec.get_string_attribute("oiio:subimagename")
+    names, part_name = tuple(map(_plain, spec.channelnames)), _plain(spec.get_string_attribute("oiio:subimagename"))
     if count > 1 and index > 0 and part_name:
         names = tuple(name if name.startswith(part_name + ".") else f"{part_name}.{name}" for name in names)
     formats = tuple(str(f) for f in spec.channelformats) or (str(spec.format),) * len(names)
     data = Region(spec.x, spec.y, spec.width, spec.height)
     display = Region(spec.full_x, spec.full_y, spec.full_width, spec.full_height)
+    for window in (data, display):
+        if window.width * window.height > MOST_PIXELS:
+            raise ValueError(f"it claims {window.width}x{window.height} pixels, more than can be meant")
     orientation = int(spec.get_int_attribute("Orientation", 1)) if image.format_name() in _TURNED_FORMATS else 1
     if orientation not in range(2, 9) or data != display:
         orientation = 1
@@ -243,9 +252,28 @@ def _upright(stored: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def _tags(spec: Any) -> dict[str, Any]:
-    tags = {entry.name: entry.value for entry in spec.extra_attribs}
-    timecode = spec.get_string_attribute("smpte:TimeCode") or spec.get_string_attribute("dpx:TimeCode")
+    tags: dict[str, Any] = {}
+    for entry in spec.extra_attribs:
+        # Headers hold texts in any encoding, and damage; one that cannot be told is left out.
+        with contextlib.suppress(UnicodeDecodeError):
+            tags[entry.name] = _plain(entry.value) if isinstance(entry.value, str) else entry.value
+    timecode = ""
+    with contextlib.suppress(UnicodeDecodeError):
+        timecode = spec.get_string_attribute("smpte:TimeCode") or spec.get_string_attribute("dpx:TimeCode")
     return {**tags, "timecode_text": timecode} if timecode else tags
+
+
+def _plain(text: str) -> str:
+    """Bytes that are no UTF-8, which OpenImageIO hands through, as replacement characters."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _told_by(source: Any) -> str:
+    """What OpenImageIO says went wrong; it may quote what stands in the file."""
+    try:
+        return _short(source.geterror())
+    except UnicodeDecodeError:
+        return "a text in its header is damaged"
 
 
 def _short(text: str) -> str:

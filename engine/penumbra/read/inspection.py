@@ -13,7 +13,7 @@ from penumbra.read.clips import Clip, ImageClip, MovieClip, open_clip
 from penumbra.read.encodings import find_decoding
 from penumbra.read.masks import as_8_bit
 from penumbra.read.movie_pixels import movie_color
-from penumbra.read.sequences import find_clip, number_ranges
+from penumbra.read.sequences import find_clip, missing_ranges, number_ranges
 
 _MOST_VALUES = 64
 
@@ -23,14 +23,14 @@ def inspect_footage(path: str) -> dict[str, Any]:
     files = find_clip(path)
     clip = open_clip(files)
     try:
-        holes = sorted(set(range(clip.numbers[0], clip.numbers[-1] + 1)) - set(clip.numbers))
+        holes = missing_ranges(clip.numbers, clip.numbers[0], clip.numbers[-1])
         return {
             "path": path,
             "pattern": files.pattern,
             "kind": "movie" if clip.is_movie else "still" if clip.still else "sequence",
             "frames": _ranges(clip.numbers),
             "count": len(clip.numbers),
-            "holes": _ranges(holes),
+            "holes": [list(hole) for hole in holes],
             "width": clip.display.width,
             "height": clip.display.height,
             "display_window": _region(clip.display),

@@ -173,7 +173,8 @@ def _is_id(value: float, coded: bool) -> Callable[[NDArray[Any]], FloatArray]:
         if first.dtype.kind == "u":
             return np.asarray(first == value, np.float32)
         # A value written to half floats comes back as the nearest half.
-        same = (first == np.float32(value)) | (first == np.float32(np.float16(value)))
+        with np.errstate(over="ignore"):
+            same = (first == np.float32(value)) | (first == np.float32(np.float16(value)))
         return np.asarray(same, np.float32)
 
     return coverage

@@ -16,9 +16,18 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from penumbra.errors import UnreadableError
+from penumbra.frames import MOST_PIXELS
+from penumbra.layer_graph import TIMECODE
 from penumbra.read.storage_faults import patiently
 
 _KEPT_FRAMES = 4
+_KEPT_BYTES = 2**29  # of their planes
+# Containers that hold their own pictures. Left to guess, FFmpeg takes a text file called .mp4 for a play list and opens
+# whatever files or addresses it names.
+_OPENING = {
+    "format_whitelist": "mov,matroska,webm,avi,mxf,mpeg,mpegvideo,mpegts,asf,flv,ogg,yuv4mpegpipe,gif",
+    "protocol_whitelist": "file",
+}
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,8 @@ class Movie:
     def timecode(self) -> str | None:
         """Of the first frame, from any of the movie's streams."""
         tags = [self._container.metadata, *(stream.metadata for stream in self._container.streams)]
-        return next((str(tag["timecode"]) for tag in tags if tag.get("timecode")), None)
+        found = (str(tag["timecode"]) for tag in tags if tag.get("timecode"))
+        return next((text for text in found if TIMECODE.match(text)), None)
 
     def frame(self, number: int) -> VideoFrame:
         """The decoded frame.
@@ -97,7 +107,8 @@ class Movie:
             if number not in self._kept:
                 called = f"{self.file} (frame {number})"
                 self._kept[number] = patiently(lambda: self._decode(number), self.file, called, probe=False)
-                while len(self._kept) > _KEPT_FRAMES:
+                most = max(1, min(_KEPT_FRAMES, _KEPT_BYTES // _size(self._kept[number])))
+                while len(self._kept) > most:
                     self._kept.popitem(last=False)
             return self._kept[number]
 
@@ -107,7 +118,8 @@ class Movie:
 
     def _open(self) -> None:
         try:
-            self._container = av.open(str(self.file))
+            # The prefix keeps a name such as "concat:a.mp4" from being taken for an address.
+            self._container = av.open(f"file:{self.file}", options=_OPENING, metadata_errors="replace")
         except (av.FFmpegError, OSError, ValueError) as error:
             raise UnreadableError(
                 f"{self.file} cannot be opened as a movie, it is corrupt or cut short: {_short(error)}.",
@@ -117,7 +129,18 @@ class Movie:
             self._container.close()
             raise UnreadableError(f"{self.file} has no picture in it.", "Name a movie that has a video stream.")
         self._stream: VideoStream = self._container.streams.video[0]
+        # None where no decoder knows the codec, whatever the stubs say.
+        if getattr(self._stream, "codec_context", None) is None:
+            self._container.close()
+            raise UnreadableError(f"{self.file} is of a codec that is not known.", "Export it as ProRes or H.264.")
+        width, height = self._stream.codec_context.width, self._stream.codec_context.height
+        if width * height > MOST_PIXELS:
+            self._container.close()
+            raise UnreadableError(
+                f"{self.file} claims {width}x{height} pixels, more than can be meant.", "Export it again."
+            )
         self._stream.thread_type = "AUTO"
+        self._stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
 
     def _restart(self) -> None:
         """From the first packet again. Only a fresh container starts cleanly whatever was read of it."""
@@ -239,6 +262,10 @@ def _announced_seconds(container: Any, stream: VideoStream) -> float:
     if not container.duration or len(container.streams) > 1:
         return 0.0
     return float((container.duration + (container.start_time or 0)) / av.time_base)
+
+
+def _size(frame: VideoFrame) -> int:
+    return max(1, sum(plane.buffer_size for plane in frame.planes))
 
 
 def _short(error: BaseException) -> str:

@@ -50,7 +50,8 @@ def _find_shift(
     movie_on_sequence = clip.movie is not None and not plate_is_movie
     as_many_on_movie = clip.movie is None and plate_is_movie and len(own) == len(disk)
     shift = disk[0] - own[0]
-    if shift == 0 or not (movie_on_sequence or as_many_on_movie or not set(own) & set(disk)):
+    shared = any(number in disk for number in own)
+    if shift == 0 or not (movie_on_sequence or as_many_on_movie or not shared):
         return 0, ()
     sentence = f"{what} is numbered {own[0]}-{own[-1]} and the plate {disk[0]}-{disk[-1]}: first is put on first."
     return shift, (f"{sentence} Give an offset if that is wrong.",)

@@ -16,7 +16,7 @@ from penumbra.read.clips import Clip, ImageClip, open_clip
 from penumbra.read.encodings import Decoding, find_decoding
 from penumbra.read.images import is_alpha
 from penumbra.read.numbering import FRAMES_ON_DISK, KIND
-from penumbra.read.sequences import compact_ranges, find_clip
+from penumbra.read.sequences import find_clip, missing_ranges, spoken_ranges
 
 
 class PlateReader:
@@ -155,11 +155,11 @@ def _chosen(numbers: tuple[int, ...], frames: FrameRange | None, path: str) -> t
             f"{path} has frames {numbers[0]}-{numbers[-1]}; the range asked for, {frames}, goes beyond.",
             "Ask for a range inside, or leave it out.",
         )
-    there = set(numbers)
-    missing = [number for number in range(first, last + 1) if number not in there]
+    # Two files may be numbered 1 and 2000000000: what lies between is never counted one by one.
+    missing = missing_ranges(numbers, first, last)
     if missing:
         raise MissingFramesError(
-            f"{path} lacks frames {compact_ranges(missing)} of {first}-{last}.",
+            f"{path} lacks frames {spoken_ranges(missing)} of {first}-{last}.",
             "Render them, or ask for a frame range without holes.",
         )
     return tuple(range(first, last + 1))

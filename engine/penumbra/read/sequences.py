@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeAlias
 
 from penumbra.errors import FootageError, FootageNotFoundError
 from penumbra.read.storage_faults import patiently
@@ -66,9 +68,13 @@ IMAGE_SUFFIXES = frozenset(
         "pnm",
     )
 )
-_TOKEN = re.compile(r"%0?(?P<printf>\d*)d|(?P<hashes>#+|@+)|\[-?(?P<bracket>\d+)--?\d+\]")
+_TOKEN = re.compile(r"%0?(?P<printf>[0-9]{0,3})d|(?P<hashes>#+|@+)|\[-?(?P<bracket>[0-9]+)--?[0-9]+\]")
+_MOST_DIGITS = 18  # of a frame number; what is longer counts something else
+_MOST_NUMBERS = 16  # of one name that may be its frame number
+_MOST_SPOKEN = 12  # ranges of a list in a sentence
 # A minus belongs to the number only after a separator: shot-0005 is frame 5, shot.-0005 is frame -5.
-_NUMBER = re.compile(r"(?:(?<=[._ ])-|^-)?\d+")
+_NUMBER = re.compile(r"(?:(?<=[._ ])-|^-)?[0-9]+")
+Alike: TypeAlias = dict[tuple[str, str], list[Path]]
 _VERSION = re.compile(r"(?:^|[^A-Za-z])[vV]$")
 
 
@@ -106,7 +112,7 @@ class NamePattern:
         if not (name.startswith(self.prefix) and name.endswith(self.suffix)):
             return None
         middle = name[len(self.prefix) : len(name) - len(self.suffix)]
-        if not re.fullmatch(r"-?[0-9]+", middle):
+        if not re.fullmatch(rf"-?[0-9]{{1,{_MOST_DIGITS}}}", middle):
             return None
         return int(middle) if _padded(middle, self.width) else None
 
@@ -138,14 +144,14 @@ def find_clip(path: str) -> FileClip:
 
 def _find_clip(path: str) -> FileClip:
     where = Path(path)
-    if where.is_dir():
+    if _is(where.is_dir, path):
         return _clip_of_folder(path, where)
-    if where.is_file():
+    if _is(where.is_file, path):
         return _clip_of_file(path, where)
     pattern = parse_pattern(where.name)
     if pattern is None:
         raise FootageNotFoundError(f"There is no file {path}.", "Check the path.")
-    if not where.parent.is_dir():
+    if not _is(where.parent.is_dir, path):
         raise FootageNotFoundError(f"There is no folder {where.parent}.", "Check the path.")
     files = _numbered(pattern, _visible(where.parent))
     if not files:
@@ -173,7 +179,20 @@ def sequence_pattern(path: str) -> str | None:
 
 def compact_ranges(numbers: Iterable[int]) -> str:
     """Frame numbers for a sentence: ``1004, 1010-1012``."""
-    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in number_ranges(numbers))
+    return spoken_ranges(number_ranges(numbers))
+
+
+def spoken_ranges(ranges: Sequence[tuple[int, int]]) -> str:
+    """Ranges for a sentence: ``1004, 1010-1012``; of many the first few."""
+    told = [f"{first}" if first == last else f"{first}-{last}" for first, last in ranges[:_MOST_SPOKEN]]
+    more = len(ranges) - len(told)
+    return ", ".join(told) + (f" and {more} more ranges" if more else "")
+
+
+def missing_ranges(numbers: Iterable[int], first: int, last: int) -> list[tuple[int, int]]:
+    """The runs of numbers from ``first`` to ``last`` that are not there, however many they are."""
+    there = [first - 1, *(number for number in sorted(set(numbers)) if first <= number <= last), last + 1]
+    return [(left + 1, right - 1) for left, right in pairwise(there) if right > left + 1]
 
 
 def number_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
@@ -194,6 +213,14 @@ def _padded(digits: str, width: int) -> bool:
     return len(plain) == width or not plain.startswith("0")
 
 
+def _is(test: Callable[[], bool], path: str) -> bool:
+    """What the system says of a path; a sentence where it will not say, or takes no path so long."""
+    try:
+        return test()
+    except OSError as error:
+        raise FootageError(f"{path} cannot be looked at: {error.strerror}.", "Check the path.") from error
+
+
 def _visible(folder: Path) -> list[Path]:
     try:
         return sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.is_file())
@@ -211,8 +238,13 @@ def _numbered(pattern: NamePattern, entries: Iterable[Path]) -> dict[int, Path]:
 def _clip_of_file(path: str, where: Path) -> FileClip:
     if where.suffix.lower() in MOVIE_SUFFIXES:
         return FileClip(path, where.name, movie=where)
-    siblings = _visible(where.parent)
-    found = [(pattern, _numbered(pattern, siblings)) for pattern in _possible_patterns(where, siblings)]
+    return _clip_around(path, where, _alike(_visible(where.parent)), frozenset())
+
+
+def _clip_around(path: str, where: Path, alike: Alike, taken: AbstractSet[Path]) -> FileClip:
+    """The largest sequence that a file is one of, of files that are not taken; itself where there is none."""
+    found = [(pattern, _numbered(pattern, entries)) for pattern, entries in _possible_patterns(where, alike, taken)]
+    found = [(pattern, files) for pattern, files in found if where in files.values()]
     if not found:
         return FileClip(path, where.name, {1: where}, still=True)
     # max keeps the first of equals, and the last number of the name comes first.
@@ -220,14 +252,32 @@ def _clip_of_file(path: str, where: Path) -> FileClip:
     return FileClip(path, str(pattern), files, pattern.width, still=len(files) == 1)
 
 
-def _possible_patterns(where: Path, siblings: Sequence[Path]) -> list[NamePattern]:
-    """One pattern for each number in the name that is not a version, the last number first."""
-    patterns = []
-    for match in reversed(list(_NUMBER.finditer(where.stem))):
-        prefix, suffix = where.stem[: match.start()], where.stem[match.end() :] + where.suffix
+def _alike(entries: Iterable[Path]) -> Alike:
+    """Entries by what stands before and after each number in their names; a sequence is found in one of them.
+
+    Folders hold thousands of files that have nothing to do with each other: comparing each with each takes minutes.
+    """
+    alike: Alike = {}
+    for entry in entries:
+        for prefix, _, suffix in _numbers_of(entry):
+            alike.setdefault((prefix, suffix), []).append(entry)
+            if prefix.endswith("-"):
+                alike.setdefault((prefix[:-1], suffix), []).append(entry)
+    return alike
+
+
+def _numbers_of(where: Path) -> list[tuple[str, str, str]]:
+    """What stands before a number in a name, the number, and what stands after it; the last number first."""
+    matches = list(_NUMBER.finditer(where.stem))[-_MOST_NUMBERS:]
+    return [(where.stem[: m.start()], m.group(), where.stem[m.end() :] + where.suffix) for m in reversed(matches)]
+
+
+def _possible_patterns(where: Path, alike: Alike, taken: AbstractSet[Path]) -> Iterator[tuple[NamePattern, list[Path]]]:
+    """One pattern for each number in the name that is not a version, with the files that may be of it."""
+    for prefix, digits, suffix in _numbers_of(where):
         if not _VERSION.search(prefix):
-            patterns.append(NamePattern(prefix, suffix, _width(match.group(), prefix, suffix, siblings)))
-    return patterns
+            entries = [entry for entry in alike.get((prefix, suffix), ()) if entry not in taken]
+            yield NamePattern(prefix, suffix, _width(digits, prefix, suffix, entries)), entries
 
 
 def _width(digits: str, prefix: str, suffix: str, siblings: Iterable[Path]) -> int:
@@ -266,19 +316,10 @@ def _clip_of_folder(path: str, folder: Path) -> FileClip:
 
 
 def _clips_among(images: Sequence[Path]) -> list[FileClip]:
-    left, clips = list(images), []
-    while left:
-        clip = _clip_among(left[0], left)
-        clips.append(clip)
-        taken = set(clip.files.values())
-        left = [image for image in left if image not in taken]
+    alike, taken, clips = _alike(images), set[Path](), list[FileClip]()
+    for image in images:
+        if image not in taken:
+            clip = _clip_around(str(image), image, alike, taken)
+            clips.append(clip)
+            taken.update(clip.files.values())
     return clips
-
-
-def _clip_among(image: Path, images: Sequence[Path]) -> FileClip:
-    found = [(pattern, _numbered(pattern, images)) for pattern in _possible_patterns(image, images)]
-    found = [(pattern, files) for pattern, files in found if image in files.values()]
-    if not found:
-        return FileClip(str(image), image.name, {1: image}, still=True)
-    pattern, files = max(found, key=lambda item: len(item[1]))
-    return FileClip(str(image), str(pattern), files, pattern.width, still=len(files) == 1)

@@ -10,6 +10,7 @@ import numpy as np
 
 from penumbra.errors import CameraError
 from penumbra.frames import Footage
+from penumbra.storage import read_text
 from penumbra.track.camera import CameraTrack
 from penumbra.track.geometry import Matrices, Size, best_reference, corners, mapped, normalised, proxy_to_plate, rebased
 
@@ -23,10 +24,17 @@ def read_homographies(path: Path, footage: Footage) -> CameraTrack:
     Raises :class:`CameraError` naming the file, and the line where there is one.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         raise CameraError(f"The camera file {path} cannot be read: {error}.", "Check the path.") from error
-    return _from_json(text, path, footage) if text.lstrip().startswith("{") else _from_text(text, path, footage)
+    # Numbers of any size may stand there: what becomes of them is judged at the end.
+    with np.errstate(all="ignore"):
+        try:
+            return _from_json(text, path, footage) if text.lstrip().startswith("{") else _from_text(text, path, footage)
+        except (ValueError, OverflowError) as error:
+            raise CameraError(
+                f"The camera file {path} holds homographies that no camera has.", "Write it again."
+            ) from error
 
 
 def write_homographies(track: CameraTrack, path: Path, size: tuple[int, int] | None = None) -> None:
@@ -67,7 +75,7 @@ def _from_json(text: str, path: Path, footage: Footage) -> CameraTrack:
         body: Any = json.loads(text)
         track = CameraTrack.from_dict(body)
         size = (footage.canvas.width, footage.canvas.height) if body.get("size") is None else _size(body["size"])
-    except (ValueError, RecursionError, TypeError, CameraError) as error:
+    except (ValueError, OverflowError, RecursionError, TypeError, CameraError) as error:
         raise CameraError(
             f"The camera file {path} is not a Penumbra camera track.", "Write it again, or use Omnimatte's text layout."
         ) from error
@@ -77,7 +85,8 @@ def _from_json(text: str, path: Path, footage: Footage) -> CameraTrack:
             f"The camera file {path} has no homography for frame {missing[0]}.",
             "Give one for every frame of the plate.",
         )
-    at = [track.numbers.index(number) for number in footage.frames]
+    places = {number: place for place, number in reversed(list(enumerate(track.numbers)))}
+    at = [places[number] for number in footage.frames]
     scale = (footage.canvas.width / size[0], footage.canvas.height / size[1])
     chosen = proxy_to_plate(track.homographies[at], scale)
     reference = at.index(track.reference) if track.reference in at else best_reference(chosen, footage.canvas.shape)

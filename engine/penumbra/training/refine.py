@@ -298,12 +298,12 @@ class _Trainer:
             self.network.load_state_dict(state["network"])
             self.mean.load_state_dict(state["mean"])
             self.optimiser.load_state_dict(state["optimiser"])
-        except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
+            self.best, self.step, self.seconds = state["best"], state["step"], state["seconds"]
+            self.evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
+        except Exception as error:  # a file that is no such state can fail in any way
             raise WeightsError(
                 f"The refinement state {path} cannot be read.", "Delete it to refine from the start."
             ) from error
-        self.best, self.step, self.seconds = state["best"], state["step"], state["seconds"]
-        self.evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
 
 
 def out_of_memory(error: RuntimeError) -> bool:

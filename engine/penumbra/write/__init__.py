@@ -4,7 +4,7 @@ from penumbra.storage import sweep_temporaries
 from penumbra.write.clean_sequence import write_clean_frame
 from penumbra.write.combined import write_combined
 from penumbra.write.composites import write_composites
-from penumbra.write.files import frame_path, prepare_output
+from penumbra.write.files import frame_path, prepare_output, refuse_links
 from penumbra.write.frame_writer import FrameWriter
 from penumbra.write.manifest import frame_entry, load_manifest, write_manifest
 from penumbra.write.manifest_schema import manifest_schema
@@ -20,6 +20,7 @@ __all__ = [
     "manifest_schema",
     "prepare_output",
     "preview_paths",
+    "refuse_links",
     "sweep_temporaries",
     "verify_frame",
     "write_clean_frame",

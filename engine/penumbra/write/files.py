@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -37,6 +37,18 @@ def prepare_output(folder: Path) -> None:
             f"The output folder {folder} cannot be written: {_reason(error)}.",
             "Choose another folder with --output, or change its permissions.",
         ) from error
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Raises :class:`OutputError` where something in the output folder leads out of it.
+
+    ``names``: what a run writes into. What lies in a folder among them counts too, for some of it is opened again.
+    """
+    for name in names:
+        within = sorted((folder / name).rglob("*")) if (folder / name).is_dir() else []
+        for path in (folder / name, *within):
+            if path.is_symlink():
+                raise OutputError(f"{path} is a symbolic link.", "Remove it, or choose another output folder.")
 
 
 @contextmanager

@@ -5,11 +5,13 @@ from __future__ import annotations
 import colorsys
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from penumbra.errors import OutputError
+from penumbra.storage import read_text
 from penumbra.write.files import written_whole
 from penumbra.write.manifest_schema import FRAME_KEYED, MANIFEST_VERSION, TOP_LEVEL
 from penumbra.write.verify import FrameVerdict
@@ -60,7 +62,7 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST_NAME
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = json.loads(read_text(path))
     except FileNotFoundError as error:
         raise OutputError(
             f"There is no {MANIFEST_NAME} in {folder}.", "Name a folder Penumbra has finished."
@@ -103,7 +105,7 @@ def _by_number(item: tuple[str, Any]) -> int:
 
 def _is_by_frame(value: Any, kind: type) -> bool:
     return isinstance(value, dict) and all(
-        key.removeprefix("-").isdecimal() and isinstance(entry, kind) for key, entry in value.items()
+        re.fullmatch(r"-?[0-9]{1,18}", key) and isinstance(entry, kind) for key, entry in value.items()
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from penumbra.errors import JobError
 from penumbra.job import Job, job_from_dict
+from penumbra.storage import read_text
 from penumbra_gui.models.job_queue import JobQueue, QueuedJob, save_text
 from penumbra_gui.models.project import Project
 
@@ -21,9 +22,11 @@ def read_begun_job(path: Path) -> tuple[Job, bool]:
     Raises :class:`JobError`.
     """
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         raise JobError(f"The job file {path} cannot be read: {error}.", "Check the path.") from error
+    try:
+        data: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise JobError(f"The job file {path} is not valid JSON: {error}.", "Mend it at that place.") from error
     whole = not isinstance(data, dict) or bool(data.get("masks"))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from penumbra.errors import JobError, OutputError
 from penumbra.job import Job, RefineSettings, job_from_dict
+from penumbra.storage import read_text
 from penumbra_gui.models.project import next_folder
 
 NODE_FILES = {"Nuke": "layers.nk", "Fusion": "layers.setting"}
@@ -37,8 +39,8 @@ def open_output(folder: Path) -> FinishedOutput:
     """Reads a folder's manifest; raises :class:`OutputError` or :class:`JobError` for what cannot be understood."""
     path = folder / _MANIFEST
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data: Any = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise OutputError(f"{path} cannot be read: {error}.", "Choose a folder that a run has finished.") from error
     if not isinstance(data, dict) or data.get("penumbra_manifest") != _MANIFEST_VERSION:
         raise OutputError(f"{path} is of another version of Penumbra.", "Open it with the version that wrote it.")
@@ -46,12 +48,17 @@ def open_output(folder: Path) -> FinishedOutput:
         order = {int(number): tuple(names) for number, names in data["order"].items()}
         colors = {entry["name"]: str(entry.get("color", "")) for entry in data["objects"]}
         job = job_from_dict(data["job"])
-        worst = data.get("totals", {}).get("recomposition_max")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        worst = _figure(data.get("totals", {}).get("recomposition_max"))
+        warnings = tuple(str(text) for text in data.get("warnings", []))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise OutputError(f"{path} is not whole: {error}.", "Run the job again.") from error
     # A folder that was moved still is this job's output.
     job = replace(job, output=replace(job.output, folder=str(folder), replace=False))
-    return FinishedOutput(folder, job, tuple(order), order, colors, worst, tuple(data.get("warnings", [])))
+    return FinishedOutput(folder, job, tuple(order), order, colors, worst, warnings)
+
+
+def _figure(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and abs(value) < sys.maxsize else None
 
 
 def is_output(folder: Path) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from penumbra.storage import read_text
 from penumbra_gui.models.job_queue import save_text
 
 MOST_RECENT = 10
@@ -35,8 +36,8 @@ class Preferences:
 def load_preferences(path: Path) -> Preferences:
     """What was saved; usual values in place of what is missing or makes no sense."""
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        data: Any = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError):
         return Preferences()
     usual = Preferences()
     if not isinstance(data, dict):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 
 from penumbra.contract import ModelContract
 from penumbra.errors import JobError, OutputError, WeightsError
 from penumbra.network import save_weights
-from penumbra.storage import atomic_path
+from penumbra.storage import atomic_path, read_text
 from penumbra.training.pretrain.settings import FREE, PretrainSettings, settings_from_json
 from penumbra.training.pretrain.trainer import Trainer
 
@@ -51,7 +50,7 @@ def restore(trainer: Trainer, run: Path) -> None:
         return
     try:
         trainer.restore(torch.load(path, map_location=trainer.device, weights_only=True))
-    except (RuntimeError, KeyError, ValueError, IndexError, EOFError, UnpicklingError) as error:
+    except Exception as error:  # a file that is no checkpoint can fail in any way
         raise WeightsError(
             f"The checkpoint {path} does not fit this run: {error}.", "Start the run in another folder."
         ) from error
@@ -61,7 +60,7 @@ def settle(run: Path, asked: PretrainSettings | None, write: bool = True) -> Pre
     """The settings of the run's first start, with what is asked for now where that is free; written down."""
     path = run / SETTINGS
     if path.exists():
-        first = settings_from_json(path.read_text(encoding="utf-8"))
+        first = read_settings(path)
         asked = first if asked is None else replace(first, **{name: getattr(asked, name) for name in FREE})
     settings = asked or PretrainSettings()
     if not write:
@@ -78,7 +77,7 @@ def settle(run: Path, asked: PretrainSettings | None, write: bool = True) -> Pre
 def read_settings(path: Path) -> PretrainSettings:
     """A settings file; raises :class:`JobError` when it cannot be read or understood."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         raise JobError(f"The settings {path} cannot be read: {error}.", "Name a JSON file.") from error
     return settings_from_json(text)

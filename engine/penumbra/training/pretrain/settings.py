@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypeVar
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from penumbra.contract import LONGEST_SIDE
 from penumbra.errors import JobError
 from penumbra.training.clip_pool import ClipSettings
 from penumbra.training.scene_pool import PoolSettings
@@ -13,6 +15,8 @@ from penumbra.training.window_batches import HIDINGS, Hiding
 
 _PRECISIONS = ("bfloat16", "float32")
 _OPTIMISERS = ("adamw", "muon")
+MOST_STAGES = 1000
+LARGEST = 2**63
 _T = TypeVar("_T")
 
 
@@ -111,7 +115,7 @@ def settings_from_json(text: str) -> PretrainSettings:
     """
     try:
         data: dict[str, Any] = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise JobError(
             f"The pretraining settings are not valid JSON: {error}.", "Mend the file at that place."
         ) from error
@@ -123,7 +127,10 @@ def settings_from_json(text: str) -> PretrainSettings:
     if data.get("clips") is not None:
         parts["clips"] = _built(ClipSettings, data.pop("clips"))
     if "stages" in data:
-        parts["stages"] = tuple(_built(Stage, stage) for stage in data.pop("stages"))
+        stages = data.pop("stages")
+        if not isinstance(stages, list) or len(stages) > MOST_STAGES:
+            raise JobError("The pretraining settings have stages that are no short list.", "Write them in brackets.")
+        parts["stages"] = tuple(_built(Stage, stage) for stage in stages)
     return _built(PretrainSettings, {**data, **parts})
 
 
@@ -134,12 +141,34 @@ def _built(kind: type[_T], data: Any) -> _T:
     known = {f.name for f in fields(kind)}  # type: ignore[arg-type] # every kind is a dataclass
     if unknown := set(data) - known:
         raise JobError(f"The pretraining settings have an unknown key {min(unknown)!r}.", "Remove it.")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    hints = get_type_hints(kind)
+    for key, value in values.items():
+        if not _fits(value, hints[key]):
+            raise JobError(f"The pretraining settings have {value!r} for {key!r}.", "Mend that value.")
     try:
-        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+        return kind(**values)
     except TypeError as error:
         raise JobError(f"The pretraining settings do not fit: {error}.", "Mend that value.") from error
 
 
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a field's type; numbers are finite and of a size that means something."""
+    origin, inside = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in inside)
+    if origin is Literal:
+        return value in inside
+    if origin is tuple:
+        kinds = inside[:1] * len(value) if isinstance(value, tuple) and inside[-1] is Ellipsis else inside
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
+    if hint is int:
+        return type(value) is int and abs(value) < LARGEST
+    return value is None if hint is NoneType else isinstance(value, hint)
+
+
 def _check_size(height: int, width: int) -> None:
-    if min(height, width) < 16 or height % 16 or width % 16:
+    if min(height, width) < 16 or height % 16 or width % 16 or max(height, width) > LONGEST_SIDE:
         raise JobError(f"The working size {height}x{width} is impossible.", "Choose multiples of 16.")
