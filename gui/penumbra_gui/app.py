@@ -95,11 +95,10 @@ class Panel:
         window.action.connect(self.act)
         window.recent_asked.connect(lambda path: self.open([path]))
         window.close_asked.connect(self.ask_to_close)
-        window.viewer.dropped.connect(self.open)
-        window.welcome.dropped.connect(self.open)
+        window.dropping.dropped.connect(self.open)
         window.welcome.open_asked.connect(self.project.ask_plate)
         window.welcome.recent_asked.connect(lambda path: self.open([path]))
-        self.session.listen(lambda: window.show_looking(self.session.project.plate is not None))
+        self.session.listen(self._show_clip)
 
     def _begin(self) -> None:
         window = self.window
@@ -189,6 +188,10 @@ class Panel:
         on_end: Callable[[int, Sentence | None], None],
     ) -> Runner:
         return Runner(job_file, self.preferences.engine or None, resume, on_event, on_end)
+
+    def _show_clip(self) -> None:
+        plate = self.session.project.plate
+        self.window.show_clip("" if plate is None else Path(plate.path).name)
 
     def _take_project(self, project: Project) -> None:
         self.project.take_project(project)

@@ -74,6 +74,7 @@ class ProjectController:
         masks.add_asked.connect(self.ask_masks)
         masks.renamed.connect(lambda index, name: self._change_mask(index, name=name))
         masks.channel_chosen.connect(lambda index, channel: self._change_mask(index, channel=channel))
+        masks.split_asked.connect(self._split_mask)
         masks.inverted.connect(lambda index, on: self._change_mask(index, invert=on))
         masks.removed.connect(lambda index: self._set(self._session.project.without_mask(index)))
         masks.reordered.connect(lambda names: self._set(self._session.project.with_order(names)))
@@ -212,6 +213,13 @@ class ProjectController:
         except PenumbraError as error:
             self._tell_error(error)
             self._show()
+
+    def _split_mask(self, index: int) -> None:
+        verdict = self._session.verdict
+        name = self._session.project.masks[index].name
+        found = next((mask for mask in verdict.masks if mask.name == name), None) if verdict is not None else None
+        if found is not None and len(found.ids) > 1:
+            self._set(self._session.project.with_split_mask(index, found.ids))
 
     def _choose_frames(self, first: int, last: int) -> None:
         span = None if self._session.verdict is None else self._session.verdict.span

@@ -1,4 +1,4 @@
-"""The picture: fitted or zoomed, panned, wiped, read out, and a place to drop footage on."""
+"""The picture: fitted or zoomed, panned, wiped and read out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import math
 from PySide6.QtCore import QPoint, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QColor,
-    QDragEnterEvent,
-    QDropEvent,
     QImage,
     QMouseEvent,
     QPainter,
@@ -33,11 +31,9 @@ class ViewerView(QWidget):
     pointed = Signal(int, int)
     left = Signal()
     wiped = Signal(float)
-    dropped = Signal(list)
 
     def __init__(self) -> None:
         super().__init__()
-        self.setAcceptDrops(True)
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(240, 160)
@@ -227,15 +223,6 @@ class ViewerView(QWidget):
     def leaveEvent(self, event: object) -> None:  # noqa: N802 # Qt's name
         """Nothing is pointed at any more."""
         self.left.emit()
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 # Qt's name
-        """Takes files."""
-        if event.mimeData().hasUrls():
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 # Qt's name
-        """Hands files on."""
-        self.dropped.emit([url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()])
 
     def _near_wipe(self, position: QPointF) -> bool:
         if self._wipe is None or not self._width:
