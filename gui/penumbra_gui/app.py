@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 from PySide6.QtCore import QLibraryInfo, QLocale, QStandardPaths, QTranslator
 from PySide6.QtWidgets import QApplication
 
+from penumbra.errors import PenumbraError
 from penumbra.events import Event
+from penumbra.job import load_job
 from penumbra_gui.controllers.compact import CompactController
 from penumbra_gui.controllers.output import OutputController
 from penumbra_gui.controllers.project import ProjectController
@@ -59,9 +62,11 @@ class Panel:
         self.loop = QtLoop()
         self.workers, self.helpers = Workers(self.loop), Workers(self.loop)
         self.session = Session()
+        self.session.project = self.preferences.new_project()
         self.service = FootageService(self.preferences.engine or None)
         self.store = FrameStore(self.service, self.preferences.cache_mib * _MIB)
         self.dialogs = dialogs or Dialogs(self.window)
+        self.dialogs.directory = self.preferences.directory
         self.queue = JobQueue(folder / "jobs")
         self._closed, self._examines = False, examine
         self._make_controllers()
@@ -72,7 +77,7 @@ class Panel:
         window = self.window
         self.project = ProjectController(
             self.session, self.service, self.loop, self.helpers, window.form, window.masks, window.messages,
-            self.dialogs, self._remember,
+            self.dialogs, self._remember, self.queue.file_of,
         )  # fmt: skip
         self.viewer = ViewerController(
             self.session, self.store, self.loop, self.workers, window.viewer, window.bar, window.timeline,
@@ -93,17 +98,20 @@ class Panel:
     def _connect(self) -> None:
         window = self.window
         window.action.connect(self.act)
-        window.recent_asked.connect(lambda path: self.open([path]))
+        window.recent_asked.connect(self.open_recent)
+        window.recent_cleared.connect(self._forget_recent)
         window.close_asked.connect(self.ask_to_close)
         window.dropping.dropped.connect(self.open)
         window.welcome.open_asked.connect(self.project.ask_plate)
-        window.welcome.recent_asked.connect(lambda path: self.open([path]))
+        window.welcome.recent_asked.connect(self.open_recent)
         self.session.listen(self._show_clip)
 
     def _begin(self) -> None:
         window = self.window
         window.remember(self.preferences)
         window.show_recent(self.preferences.recent)
+        window.show_log(self.preferences.log)
+        self.viewer.set_loop(self.preferences.loop)
         self.helpers.run(color_spaces, window.form.show_color_spaces, lambda error: window.add_log(str(error)))
         # The doctor imports every library: it must not compete with the first picture.
         if self._examines:
@@ -111,11 +119,12 @@ class Panel:
         self._show_memory()
 
     def open(self, paths: list[str]) -> None:
-        """Clips, masks, job files, finished folders; what was used last and is a clip becomes the plate."""
-        if len(paths) == 1 and paths[0] in self.preferences.recent and not paths[0].endswith(".json"):
-            known = self.session.project
-            self.session.project = replace(known, plate=None)
+        """Clips, masks, job files, output folders."""
         self.project.open_paths(paths)
+
+    def open_recent(self, path: str) -> None:
+        """What was used before, in place of what is open."""
+        self.project.open_paths([path], anew=True)
 
     def act(self, name: str) -> None:
         """What a menu or a key asks for."""
@@ -170,7 +179,11 @@ class Panel:
             return
         self._closed = True
         geometry, layout = self.window.remembered()
-        self._keep(replace(self.preferences, geometry=geometry, layout=layout, started_before=True))
+        kept = replace(
+            self.preferences.with_usual(self.session.project), geometry=geometry, layout=layout, started_before=True,
+            log=not self.window.log.isHidden(), loop=self.viewer.line.loop, directory=self.dialogs.directory,
+        )  # fmt: skip
+        self._keep(kept)
         self.window.hide()
         self.run.stop_and_wait(_STOP_SECONDS)
         self.loop.close()
@@ -187,6 +200,9 @@ class Panel:
         on_event: Callable[[Event], None],
         on_end: Callable[[int, Sentence | None], None],
     ) -> Runner:
+        # By its output folder a run is found again, finished or not.
+        with contextlib.suppress(PenumbraError):
+            self._remember(load_job(job_file).output.folder)
         return Runner(job_file, self.preferences.engine or None, resume, on_event, on_end)
 
     def _show_clip(self) -> None:
@@ -199,6 +215,10 @@ class Panel:
     def _remember(self, path: str) -> None:
         self._keep(self.preferences.with_recent(path))
         self.window.show_recent(self.preferences.recent)
+
+    def _forget_recent(self) -> None:
+        self._keep(replace(self.preferences, recent=()))
+        self.window.show_recent(())
 
     def _keep(self, preferences: Preferences) -> None:
         self.preferences = preferences

@@ -278,8 +278,8 @@ class RunController:
         verdict = self._session.verdict
         usable = not hint and verdict is not None and verdict.usable
         if not hint and verdict is not None and not verdict.usable:
-            hint = "Something about the footage has to be mended first."
-        begun = bool(project.folder) and self._has_begun(project.folder)
+            hint = verdict.first_error
+        begun = self._session.begun or (bool(project.folder) and self._has_begun(project.folder))
         self._view.show_possible("Resume" if begun else "Start", usable and not self.active, state.status == "running",
                                  usable and self.active, "" if self.active else hint)  # fmt: skip
         self._view.show_progress(state.message, state.done, state.total, time_left(state.eta), state.active)

@@ -71,7 +71,7 @@ class ViewerController:
         self._bar.fit_asked.connect(self._viewer.fit)
         self._timeline.chosen.connect(self.go_to)
         self._timeline.action.connect(self.act)
-        self._timeline.loop_changed.connect(lambda on: self._set_line(replace(self.line, loop=on)))
+        self._timeline.loop_changed.connect(self.set_loop)
         self._layers.shown.connect(self._show_layer)
         self._layers.soloed.connect(self._solo)
         self._layers.without.connect(self._without)
@@ -138,6 +138,10 @@ class ViewerController:
     def go_to(self, frame: int) -> None:
         """Another frame, as when scrubbing."""
         self._set_line(self.line.at(frame))
+
+    def set_loop(self, on: bool) -> None:
+        """Whether playing goes round."""
+        self._set_line(replace(self.line, loop=on))
 
     def change(self, field: str, value: Any) -> None:
         """One field of the view settings."""

@@ -46,6 +46,9 @@ class Project:
     precision: str = "half"
     compression: str = "zips"
     previews: bool = True
+    splits: bool = False
+    clean: bool = False
+    combined: str = "off"
 
     @classmethod
     def of_job(cls, job: Job) -> Project:
@@ -53,7 +56,7 @@ class Project:
         output = job.output
         return cls(
             job.plate, job.masks, output.folder, job.order, job.clean_plate, job.camera, job.refine, job.model,
-            output.precision, output.compression, output.previews,
+            output.precision, output.compression, output.previews, output.splits, output.clean, output.combined,
         )  # fmt: skip
 
     @property
@@ -69,7 +72,10 @@ class Project:
             raise JobError("The job has no mask.", "Add one mask per object.")
         if not self.folder:
             raise JobError("There is no output folder.", "Choose one under Output.")
-        output = OutputSettings(self.folder, self.precision, self.compression, self.previews, replace_output)
+        output = OutputSettings(
+            self.folder, self.precision, self.compression, self.previews, replace_output, self.clean, self.splits,
+            self.combined,
+        )  # fmt: skip
         return Job(self.plate, self.masks, output, self.order, self.clean_plate, self.camera, self.refine, self.model)
 
     def with_mask(self, path: str) -> Project:

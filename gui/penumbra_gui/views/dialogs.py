@@ -31,21 +31,28 @@ from penumbra_gui.views.theme import MONOSPACE
 
 
 class Dialogs:
-    """File choosers, questions, preferences, sheets; each returns what was chosen, empty or None for nothing."""
+    """File choosers, questions, preferences, sheets; each returns what was chosen, empty or None for nothing.
+
+    ``directory``: where files are looked for, the one last chosen from.
+    """
 
     def __init__(self, parent: QWidget) -> None:
-        self._parent = parent
+        self._parent, self.directory = parent, ""
 
     def open_files(self, title: str, several: bool) -> list[str]:
         """Existing files."""
         if several:
-            return QFileDialog.getOpenFileNames(self._parent, title)[0]
-        path = QFileDialog.getOpenFileName(self._parent, title)[0]
-        return [path] if path else []
+            paths = QFileDialog.getOpenFileNames(self._parent, title, self.directory)[0]
+        else:
+            paths = [path for path in (QFileDialog.getOpenFileName(self._parent, title, self.directory)[0],) if path]
+        self.directory = str(Path(paths[0]).parent) if paths else self.directory
+        return paths
 
     def open_folder(self, title: str, start: str = "") -> str:
         """A folder."""
-        return QFileDialog.getExistingDirectory(self._parent, title, start)
+        folder = QFileDialog.getExistingDirectory(self._parent, title, start or self.directory)
+        self.directory = str(Path(folder).parent) if folder else self.directory
+        return folder
 
     def save_file(self, title: str, start: str) -> str:
         """A file to write."""

@@ -90,6 +90,7 @@ class MainWindow(QMainWindow):
 
     action = Signal(str)
     recent_asked = Signal(str)
+    recent_cleared = Signal()
     close_asked = Signal()
 
     def __init__(self) -> None:
@@ -106,7 +107,7 @@ class MainWindow(QMainWindow):
         self._columns.addWidget(self._centre)
         self._columns.addWidget(_ColumnArea(_Column(self.layers, self.run, spare=self._make_keys()), 290))
         self._columns.setStretchFactor(1, 1)
-        self._columns.setSizes([316, 660, 304])
+        self._columns.setSizes([332, 644, 304])
         self._columns.setChildrenCollapsible(False)
         self._rows = QSplitter(Qt.Orientation.Vertical)
         self._rows.addWidget(self._columns)
@@ -230,6 +231,8 @@ class MainWindow(QMainWindow):
         self._recent.clear()
         for path in paths:
             self._recent.addAction(path).triggered.connect(lambda _on=False, path=path: self.recent_asked.emit(path))
+        self._recent.addSeparator()
+        self._recent.addAction(self.tr("Forget these")).triggered.connect(lambda _on=False: self.recent_cleared.emit())
         self._recent.setEnabled(bool(paths))
         self.welcome.show_recent(paths)
 

@@ -56,6 +56,8 @@ class _Row(QWidget):
         swatch.setPixmap(pixmap)
         self.name = QLineEdit(row.name)
         self.name.setAccessibleName(self.tr("Name of mask {0}").format(row.name))
+        self.name.setToolTip(row.name)
+        self.name.setCursorPosition(0)
         self.name.editingFinished.connect(self._rename)
         invert = tool("invert", self.tr("Invert mask {0}").format(row.name))
         invert.setCheckable(True)
@@ -86,7 +88,7 @@ class _Row(QWidget):
         picker = QComboBox()
         picker.setAccessibleName(self.tr("Channel of mask {0}").format(self._row.name))
         picker.setToolTip(self.tr("Which channel, or which value of an ID image, is this mask"))
-        picker.setFixedWidth(104)
+        picker.setFixedWidth(98)
         picker.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         choices = list(dict.fromkeys((*self._row.choices, self._row.channel)))
         for choice in choices:
@@ -224,8 +226,10 @@ class MasksView(QWidget):
         total, width = 10, self.list.viewport().width()
         for place in range(self.list.count()):
             item = self.list.item(place)
-            layout = self.list.itemWidget(item).layout()
-            height = layout.heightForWidth(width) if layout.hasHeightForWidth() else layout.sizeHint().height()
+            row = self.list.itemWidget(item)
+            if row is None:  # being filled
+                continue
+            height = row.heightForWidth(width) if row.hasHeightForWidth() else row.sizeHint().height()
             item.setSizeHint(QSize(0, height))
             total += height
         self.list.setFixedHeight(min(max(total, 60), 300))
