@@ -101,6 +101,8 @@ class Panel:
         window.recent_asked.connect(self.open_recent)
         window.recent_cleared.connect(self._forget_recent)
         window.close_asked.connect(self.ask_to_close)
+        window.run.live_changed.connect(window.viewer.show_strip)
+        window.run.job_opened.connect(self._open_queued)
         window.dropping.dropped.connect(self.open)
         window.welcome.open_asked.connect(self.project.ask_plate)
         window.welcome.recent_asked.connect(self.open_recent)
@@ -215,6 +217,11 @@ class Panel:
     def _remember(self, path: str) -> None:
         self._keep(self.preferences.with_recent(path))
         self.window.show_recent(self.preferences.recent)
+
+    def _open_queued(self, number: int) -> None:
+        entry = self.queue.find(number)
+        if entry is not None:
+            self.project.take_project(Project.of_job(entry.job))
 
     def _forget_recent(self) -> None:
         self._keep(replace(self.preferences, recent=()))

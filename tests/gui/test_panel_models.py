@@ -365,9 +365,11 @@ def test_layers_are_laid_over_the_backdrop_back_to_front(plain):
 
 
 def test_wipe_and_difference_compare_with_the_plate(plain):
-    wiped = drawn(plain, compare="wipe", wipe=0.5)
-    np.testing.assert_allclose(wiped[0, :3, 0], 0.5, atol=1e-3)
-    np.testing.assert_allclose(wiped[0, 3:, 0], 0.25, atol=1e-3)
+    view, given = ViewSettings(content="layers", compare="wipe"), frames()
+    wiped = draw(view, SCENE, given, plain, (0, 0, 6, 4), 1)
+    np.testing.assert_allclose(wiped.linear[0, 0, 0], 0.5, atol=1e-3)
+    np.testing.assert_allclose(wiped.other.linear[..., 0], 0.25, atol=1e-3)
+    assert wiped.size == 2 * wiped.other.size
     np.testing.assert_allclose(drawn(plain, compare="difference", gain=4.0)[0, 0, :3], 1.0, atol=1e-2)
 
 

@@ -51,13 +51,15 @@ class RunController:
         self._add_log, self._current_frame, self._on_finished = add_log, current_frame, on_finished
         self._current: QueuedJob | None = None
         self._runner: Runner | None = None
-        self._logged, self._live_frame = 0, 0
+        self._logged = 0
+        self._live_frame: int | None = None
         self._looking, self._idle = False, RunState()
         self._strip: QImage | None = None
         view.start_asked.connect(self.start)
         view.stop_asked.connect(self.stop)
         view.queue_asked.connect(self.enqueue)
         view.job_removed.connect(self._remove)
+        view.job_started.connect(self.start_queued)
         view.live_frame_asked.connect(self._show_live_frame)
         messages.acted.connect(self._act)
         session.listen(self.show)
@@ -132,7 +134,7 @@ class RunController:
             lambda event: self._loop.post(lambda: self._take(number, event)),
             lambda code, error: self._loop.post(lambda: self._end(number, code, error)),
         )
-        self._runner, self._logged, self._live_frame, self._strip = runner, 0, 0, None
+        self._runner, self._logged, self._live_frame, self._strip = runner, 0, None, None
         runner.start()
         self._loop.later(_LOOK_MILLISECONDS, self._look)
         self.show()
@@ -292,16 +294,19 @@ class RunController:
 
     def _show_learning(self, state: RunState) -> None:
         picture = self._strip if state.active else None
-        count = 1 + (len(self._current.job.names) if self._current is not None else 0)
-        frame = f"frame {self._live_frame}" if self._live_frame else "the middle frame"
-        self._view.show_learning(state.losses, picture, count, f"Learning: {frame}")
+        names = self._current.job.names if self._current is not None else ()
+        frame = "the middle frame" if self._live_frame is None else f"frame {self._live_frame}"
+        self._view.show_learning(state.losses, picture, ("plate", *names), f"Layers as they are learnt, at {frame}")
 
-    def waiting_again(self, number: int) -> None:
-        """A stopped or failed job of the queue, once more."""
+    def start_queued(self, number: int) -> None:
+        """A job of the queue that waits, or has stopped or failed: next, at once where no engine works."""
         entry = self._queue.find(number)
-        if entry is not None and entry.state.resumable:
-            entry.state = replace(RunState(), losses=entry.state.losses)
-            self._begin_next()
+        if entry is None or entry.state.active or entry.state.status == "done":
+            return
+        entry.state = replace(RunState(), losses=entry.state.losses)
+        if not self.active:
+            self._begin(entry)
+        self.show()
 
 
 def _actions(code: str) -> tuple[tuple[str, str], ...]:
@@ -311,4 +316,4 @@ def _actions(code: str) -> tuple[tuple[str, str], ...]:
 
 
 def _queue_row(entry: QueuedJob) -> QueueRow:
-    return QueueRow(entry.number, entry.title, _STATES[entry.state.status], not entry.state.active)
+    return QueueRow(entry.number, entry.title, _STATES[entry.state.status])

@@ -66,7 +66,7 @@ class ViewerController:
         self._viewer.moved.connect(self._on_moved)
         self._viewer.pointed.connect(self._on_pointed)
         self._viewer.left.connect(lambda: self._show_readout(""))
-        self._viewer.wiped.connect(lambda share: self.change("wipe", share))
+        self._viewer.wiped.connect(self._move_wipe)
         self._bar.changed.connect(self.change)
         self._bar.fit_asked.connect(self._viewer.fit)
         self._timeline.chosen.connect(self.go_to)
@@ -152,9 +152,14 @@ class ViewerController:
             self._bar.show_displays(displays(), self.view)
             return
         if field == "compare" and value != "off":
-            self._set_view(replace(self.view, compare=value, content="layers" if self._has_layers else "plate"))
+            if self._has_layers:
+                self._set_view(replace(self.view, compare=value, content="layers"))
             return
         self._set_view(replace(self.view, **{field: value}))
+
+    def _move_wipe(self, share: float) -> None:
+        self.view = replace(self.view, wipe=share)
+        self._viewer.set_wipe(share)
 
     def show_layers(self) -> None:
         """Switches to the layers, as when a run has finished."""
@@ -235,7 +240,8 @@ class ViewerController:
             step = next((candidate for candidate in _STEPS if candidate >= 2 * step), _STEPS[-1])
             # A small clip gains nothing from being coarser than its own pixels allow.
             step = step if facts.width * facts.height > 600_000 else max(1, step // 2)
-        view = self.view
+        # Moving the wipe's line makes no other pictures.
+        view = replace(self.view, wipe=0.5)
         if view.content == "layers" and frame not in self._session.finished:
             view = replace(view, content="plate", compare="off")
         region = self._viewer.visible() if fine and step == 1 and facts.width * facts.height > 1_500_000 else None
