@@ -52,11 +52,18 @@ TRANSLATIONS = Path(__file__).parent / "translations"
 class Panel:
     """One window and everything behind it.
 
-    ``folder``: where preferences, job files and the sample are kept; ``examine``: ask the engine's doctor at the start.
+    ``folder``: where preferences, job files and the sample are kept; ``examine``: ask the engine's doctor at the start;
+    ``on_closed`` is called once, when all is stopped.
     """
 
-    def __init__(self, folder: Path, dialogs: Dialogs | None = None, examine: bool = True) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        dialogs: Dialogs | None = None,
+        examine: bool = True,
+        on_closed: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.folder, self._on_closed = folder, on_closed
         self.preferences = load_preferences(folder / "preferences.json")
         self.window = MainWindow()
         self.loop = QtLoop()
@@ -194,6 +201,7 @@ class Panel:
         self.workers.close()
         self.helpers.close()
         self.window.close_now()
+        self._on_closed()
 
     def _make_runner(
         self,
@@ -258,7 +266,8 @@ class Panel:
 def main(path: str | None = None) -> int:
     """Runs the panel until its window is closed; returns the exit code."""
     app, folder, translators = _make_application()
-    panel = Panel(folder)
+    # A window hidden before it is closed is none whose closing Qt would end the program for.
+    panel = Panel(folder, on_closed=app.quit)
     # The window's own timers give Python a turn twice a second, so that a signal is heard.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: app.quit())

@@ -78,11 +78,14 @@ class ViewerController:
         self._layers.opacity_changed.connect(self._set_opacity)
         self._layers.backdrop_chosen.connect(self._choose_backdrop)
         self._session.listen(self.refresh)
+        self._show_view()
 
     def refresh(self) -> None:
         """Takes over what has changed in the session."""
         facts = self._session.facts
         if facts is None:
+            reading = self._session.project.plate is not None and self._session.verdict is None
+            self._viewer.show_message("Reading the clip." if reading else "")
             return
         if self._session.edition != self._edition:
             self._edition, self._starts = self._session.edition, self._store.service.starts

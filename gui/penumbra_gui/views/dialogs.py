@@ -62,7 +62,7 @@ class Dialogs:
         """Whether to go on."""
         box = QMessageBox(QMessageBox.Icon.Question, "Penumbra", text, parent=self._parent)
         accept = box.addButton(yes, QMessageBox.ButtonRole.AcceptRole)
-        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
         box.exec()
         return box.clickedButton() is accept
 

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from penumbra_gui.views.parts import ElidedLabel, faint, section, tool
 from penumbra_gui.views.strip import draw_strip
-from penumbra_gui.views.theme import ACCENT, FAINT, LINE, SUNKEN
+from penumbra_gui.views.theme import ACCENT, FAINT, SUNKEN
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class LossCurve(QWidget):
                 for (step, _), value in zip(self._points, logs, strict=True)
             ]
             # Each step looks at other frames: what falls is the mean.
-            painter.setPen(QPen(QColor(LINE), 1.0))
+            painter.setPen(QPen(QColor(FAINT).darker(150), 1.0))
             painter.drawPolyline(QPolygonF(dots))
             painter.setPen(QPen(QColor(ACCENT), 1.6))
             painter.drawPolyline(QPolygonF(_smoothed(dots)))

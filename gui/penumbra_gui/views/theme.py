@@ -53,7 +53,14 @@ QComboBox::down-arrow:disabled {{ image: none; }}
 QComboBox QLineEdit, QAbstractSpinBox QLineEdit {{ border: none; background: transparent; padding: 0; }}
 QComboBox QAbstractItemView {{ background: {RAISED}; border: 1px solid {LINE}; selection-background-color: #54452c; }}
 QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{ width: 0; border: none; }}
-QCheckBox {{ spacing: 6px; background: transparent; }}
+QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
+QCheckBox {{ spacing: 7px; background: transparent; }}
+QCheckBox::indicator {{ width: 14px; height: 14px; background: {SUNKEN}; border: 1px solid #565c61; border-radius: 3px; }}
+QCheckBox::indicator:hover {{ border-color: {FAINT}; }}
+QCheckBox::indicator:checked {{ background: {ACCENT}; border-color: {ACCENT}; image: url("{_IMAGES}/check.svg"); }}
+QCheckBox::indicator:disabled {{ border-color: {LINE}; }}
+QCheckBox::indicator:checked:disabled {{ background: #4c4333; border-color: #4c4333; }}
+QCheckBox:focus {{ color: #f2dcb7; }}
 QLabel {{ background: transparent; }}
 QLabel#heading {{ color: {TEXT}; font-weight: 600; }}
 QLabel#faint {{ color: {FAINT}; }}
