@@ -40,6 +40,7 @@ from penumbra_gui.views.dialogs import Dialogs
 from penumbra_gui.views.loop import QtLoop
 from penumbra_gui.views.main_window import MainWindow
 from penumbra_gui.views.theme import apply_theme
+from penumbra_gui.views.words import translate
 
 _MIB = 1 << 20
 _MEMORY_MILLISECONDS = 500
@@ -140,7 +141,7 @@ class Panel:
         actions: dict[str, Callable[[], object]] = {
             "open_clip": self.project.ask_plate,
             "open_folder": self._ask_clip_folder,
-            "open_job": lambda: self._ask_file("Open a job", self.project.open_job),
+            "open_job": lambda: self._ask_file(translate("Panel", "Open a job"), self.project.open_job),
             "open_output": self._ask_output,
             "add_masks": self.project.ask_masks,
             "add_mask_folder": self._ask_mask_folder,
@@ -177,8 +178,10 @@ class Panel:
 
     def ask_to_close(self) -> None:
         """Asks while an engine works; stops it and closes the window."""
-        question = "The engine is at work. Stop it and quit? What is finished is kept and can be resumed."
-        if self.run.active and not self.dialogs.confirm(question, "Stop and quit"):
+        question = translate(
+            "Panel", "The engine is at work. Stop it and quit? What is finished is kept and can be resumed."
+        )
+        if self.run.active and not self.dialogs.confirm(question, translate("Panel", "Stop and quit")):
             return
         self.close()
 
@@ -240,7 +243,8 @@ class Panel:
         save_preferences(preferences, self.folder / "preferences.json")
 
     def _show_memory(self) -> None:
-        self.window.show_memory(f"frames {self.store.used // _MIB} of {self.preferences.cache_mib} MiB")
+        text = translate("Panel", "frames {0} of {1} MiB").format(self.store.used // _MIB, self.preferences.cache_mib)
+        self.window.show_memory(text)
         self.loop.later(_MEMORY_MILLISECONDS, self._show_memory)
 
     def _ask_file(self, title: str, then: Callable[[str], None]) -> None:
@@ -248,17 +252,17 @@ class Panel:
             then(path)
 
     def _ask_clip_folder(self) -> None:
-        folder = self.dialogs.open_folder("Open the folder of a clip")
+        folder = self.dialogs.open_folder(translate("Panel", "Open the folder of a clip"))
         if folder:
             self.project.open_plate(folder)
 
     def _ask_mask_folder(self) -> None:
-        folder = self.dialogs.open_folder("The folder of a mask")
+        folder = self.dialogs.open_folder(translate("Panel", "A folder of masks"))
         if folder and self.session.project.plate is not None:
             self.project.open_paths([folder])
 
     def _ask_output(self) -> None:
-        folder = self.dialogs.open_folder("Open a finished output folder")
+        folder = self.dialogs.open_folder(translate("Panel", "Open an output folder"))
         if folder:
             self.project.open_output(folder)
 

@@ -195,7 +195,7 @@ def test_stopping_is_no_failure():
 
 
 def test_time_left_reads_like_a_clock():
-    assert [time_left(x) for x in (None, 65, 7380, float("nan"))] == ["", "1:05 left", "2:03:00 left", ""]
+    assert [time_left(x) for x in (None, 65, 7380, float("nan"))] == ["", "1:05", "2:03:00", ""]
 
 
 def test_jobs_wait_for_each_other(tmp_path):

@@ -10,8 +10,7 @@ import pytest
 
 pytest.importorskip("PySide6.QtWidgets", reason="the panel needs PySide6 and Qt's libraries", exc_type=ImportError)
 
-from PySide6.QtCore import QPoint, Qt, QTranslator
-from PySide6.QtGui import QAction
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -26,9 +25,7 @@ from PySide6.QtWidgets import (
 
 from gui.panel_parts import FIRST, FRAMES, Answers, end_panel, make_panel, open_clip, write_two_objects
 from penumbra_gui.models.preferences import Preferences
-from penumbra_gui.models.shortcuts import SHORTCUTS
 from penumbra_gui.views.dialogs import PreferencesDialog, ShortcutsDialog
-from penumbra_gui.views.main_window import MainWindow
 from penumbra_gui.views.parts import ElidedLabel
 
 
@@ -197,33 +194,6 @@ def test_dialogs_open_and_remember(app, spin):
     for each in (dialog, sheet):
         each.deleteLater()
     spin(seconds=0.05, must=False)
-
-
-class Shouting(QTranslator):
-    """A language that is only louder."""
-
-    def translate(self, context, text, disambiguation=None, n=-1):
-        return text.upper()
-
-    def isEmpty(self):  # noqa: N802 # Qt's name
-        return False
-
-
-def test_everything_can_be_translated(app, spin):
-    translator = Shouting()
-    app.installTranslator(translator)
-    try:
-        window = MainWindow()
-        texts = [label.text() for label in window.findChildren(QLabel)]
-        texts += [button.text() for button in window.findChildren(QAbstractButton)]
-        texts += [action.text() for action in window.findChildren(QAction)]
-        keys = {keys for group in SHORTCUTS.values() for shortcut in group for keys in shortcut.keys}
-        assert [text for text in texts if text != text.upper() and text not in keys] == []
-        assert len(texts) > 80
-    finally:
-        app.removeTranslator(translator)
-        window.deleteLater()
-        spin(seconds=0.05, must=False)
 
 
 def test_without_an_engine_the_window_says_so_and_goes_on(app, spin, tmp_path, clip):

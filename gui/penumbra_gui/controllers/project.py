@@ -28,6 +28,7 @@ from penumbra_gui.views.dialogs import Dialogs
 from penumbra_gui.views.job_form import JobFormView
 from penumbra_gui.views.masks import MaskRow, MasksView
 from penumbra_gui.views.parts import MessageBar
+from penumbra_gui.views.words import translate
 
 # Typing a number or dropping ten masks is one check.
 _PAUSE_MILLISECONDS = 60
@@ -135,13 +136,13 @@ class ProjectController:
 
     def ask_plate(self) -> None:
         """Through a file chooser."""
-        paths = self._dialogs.open_files("Open a clip", several=False)
+        paths = self._dialogs.open_files(translate("Project", "Open a clip"), several=False)
         if paths:
             self.open_plate(paths[0])
 
     def ask_masks(self) -> None:
         """Through a file chooser."""
-        self._drop_masks(self._dialogs.open_files("Add masks", several=True))
+        self._drop_masks(self._dialogs.open_files(translate("Project", "Add masks"), several=True))
 
     def check(self) -> None:
         """Asks the engine about the footage as it is chosen now."""
@@ -261,12 +262,12 @@ class ProjectController:
             self._find_finished()
 
     def _ask_folder(self) -> None:
-        folder = self._dialogs.open_folder("The output folder", self._session.project.folder)
+        folder = self._dialogs.open_folder(translate("Project", "The output folder"), self._session.project.folder)
         if folder:
             self._choose_folder(folder)
 
     def _ask_clean_plate(self) -> None:
-        paths = self._dialogs.open_files("Your own clean plate", several=False)
+        paths = self._dialogs.open_files(translate("Project", "Your own clean plate"), several=False)
         if paths:
             self._change(clean_plate=CleanPlateSettings(paths[0]))
 

@@ -16,17 +16,23 @@ from penumbra_gui.models.outputs import finished_frames, has_begun, open_output
 from penumbra_gui.models.run_state import RunState, time_left
 from penumbra_gui.models.runner import Runner
 from penumbra_gui.models.session import Session
+from penumbra_gui.models.words import QT_TRANSLATE_NOOP
 from penumbra_gui.models.workers import Loop, Workers
 from penumbra_gui.views.dialogs import Dialogs
 from penumbra_gui.views.parts import MessageBar
 from penumbra_gui.views.run_panel import QueueRow, RunView, read_strip
+from penumbra_gui.views.words import translate
 
 MakeRunner = Callable[[Path, bool, Callable[[Event], None], Callable[[int, Sentence | None], None]], Runner]
 _LOOK_MILLISECONDS = 400
 _STATES = {
-    "waiting": "waiting", "running": "running", "stopping": "stopping", "stopped": "stopped", "failed": "failed",
-    "done": "finished",
-}  # fmt: skip
+    "waiting": QT_TRANSLATE_NOOP("Run", "waiting"),
+    "running": QT_TRANSLATE_NOOP("Run", "running"),
+    "stopping": QT_TRANSLATE_NOOP("Run", "stopping"),
+    "stopped": QT_TRANSLATE_NOOP("Run", "stopped"),
+    "failed": QT_TRANSLATE_NOOP("Run", "failed"),
+    "done": QT_TRANSLATE_NOOP("Run", "finished"),
+}
 
 
 class RunController:
@@ -118,7 +124,8 @@ class RunController:
         except PenumbraError as error:
             self._messages.show_message("error", error.sentence, error.fix)
         except OSError as error:
-            self._messages.show_message("error", f"The job file cannot be written: {error}.", "Make room on the disk.")
+            text = translate("Run", "The job file cannot be written: {0}.").format(error)
+            self._messages.show_message("error", text, translate("Run", "Make room on the disk."))
         return None
 
     def _begin(self, entry: QueuedJob) -> None:
@@ -193,10 +200,10 @@ class RunController:
                 "error", state.error.text, state.error.fix, self._log_tail(), _actions(state.error.code)
             )
         elif state.status == "done":
-            warned = f" {len(state.warnings)} warnings." if state.warnings else ""
-            self._messages.show_message(
-                "note", f"Finished: {entry.job.output.folder}.{warned}", "", "\n".join(state.warnings)
-            )
+            count = len(state.warnings)
+            warned = translate("Run", "Warnings: {0}, see the details.").format(count) if count else ""
+            text = translate("Run", "Finished: {0}").format(entry.job.output.folder)
+            self._messages.show_message("note", text, warned, "\n".join(state.warnings))
 
     def _open_layers(self, entry: QueuedJob) -> None:
         folder = Path(entry.job.output.folder)
@@ -254,7 +261,8 @@ class RunController:
     def _act(self, name: str) -> None:
         if name == "replace":
             folder = self._session.project.folder
-            if self._dialogs.confirm(f"Overwrite the layers in {folder}?", "Overwrite"):
+            question = translate("Run", "Overwrite the layers in {0}?").format(folder)
+            if self._dialogs.confirm(question, translate("Run", "Overwrite")):
                 self.start(replace_output=True)
         elif name == "resume":
             self.start()
@@ -282,9 +290,12 @@ class RunController:
         if not hint and verdict is not None and not verdict.usable:
             hint = verdict.first_error
         begun = self._session.begun or (bool(project.folder) and self._has_begun(project.folder))
-        self._view.show_possible("Resume" if begun else "Start", usable and not self.active, state.status == "running",
+        word = translate("Run", "Resume") if begun else translate("Run", "Start")
+        self._view.show_possible(word, usable and not self.active, state.status == "running",
                                  usable and self.active, "" if self.active else hint)  # fmt: skip
-        self._view.show_progress(state.message, state.done, state.total, time_left(state.eta), state.active)
+        clock = time_left(state.eta)
+        left = translate("Run", "{0} left").format(clock) if clock else ""
+        self._view.show_progress(translate("Run", state.message), state.done, state.total, left, state.active)
         self._show_learning(state)
         self._view.show_queue(tuple(_queue_row(entry) for entry in self._queue.jobs))
 
@@ -295,8 +306,10 @@ class RunController:
     def _show_learning(self, state: RunState) -> None:
         picture = self._strip if state.active else None
         names = self._current.job.names if self._current is not None else ()
-        frame = "the middle frame" if self._live_frame is None else f"frame {self._live_frame}"
-        self._view.show_learning(state.losses, picture, ("plate", *names), f"Layers as they are learnt, at {frame}")
+        note = translate("Run", "Layers as they are learnt, at the middle frame")
+        if self._live_frame is not None:
+            note = translate("Run", "Layers as they are learnt, at frame {0}").format(self._live_frame)
+        self._view.show_learning(state.losses, picture, (translate("Run", "plate"), *names), note)
 
     def start_queued(self, number: int) -> None:
         """A job of the queue that waits, or has stopped or failed: next, at once where no engine works."""
@@ -311,9 +324,9 @@ class RunController:
 
 def _actions(code: str) -> tuple[tuple[str, str], ...]:
     if code == "output_of_another_job":
-        return (("replace", "Overwrite..."),)
-    return (("resume", "Resume"),)
+        return (("replace", translate("Run", "Overwrite...")),)
+    return (("resume", translate("Run", "Resume")),)
 
 
 def _queue_row(entry: QueuedJob) -> QueueRow:
-    return QueueRow(entry.number, entry.title, _STATES[entry.state.status])
+    return QueueRow(entry.number, entry.title, translate("Run", _STATES[entry.state.status]))

@@ -19,6 +19,7 @@ from penumbra_gui.views.layers import LayersView
 from penumbra_gui.views.timeline import TimelineView
 from penumbra_gui.views.view_bar import ViewBar
 from penumbra_gui.views.viewer import ViewerView
+from penumbra_gui.views.words import translate
 
 _STILL_MILLISECONDS = 140
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -85,7 +86,7 @@ class ViewerController:
         facts = self._session.facts
         if facts is None:
             reading = self._session.project.plate is not None and self._session.verdict is None
-            self._viewer.show_message("Reading the clip." if reading else "")
+            self._viewer.show_message(translate("Viewer", "Reading the clip.") if reading else "")
             return
         if self._session.edition != self._edition:
             self._edition, self._starts = self._session.edition, self._store.service.starts
@@ -225,7 +226,7 @@ class ViewerController:
 
     def _choose_backdrop(self, name: str) -> None:
         if name == "image":
-            paths = self._dialogs.open_files("The picture behind the layers", several=False)
+            paths = self._dialogs.open_files(translate("Viewer", "The picture behind the layers"), several=False)
             if not paths:
                 self._show_view()
                 return
@@ -280,7 +281,8 @@ class ViewerController:
     def _show_picture(self, picture: Picture, sharp: bool) -> None:
         self._viewer.show_picture(picture, sharp)
         if self.view.content == "layers" and self.line.current not in self._session.finished:
-            self._viewer.show_message(f"Frame {self.line.current} has no layers yet: this is the plate.")
+            text = translate("Viewer", "Frame {0} has no layers yet: this is the plate.").format(self.line.current)
+            self._viewer.show_message(text)
         if self._pointed is not None:
             self._on_pointed(*self._pointed)
 
@@ -346,8 +348,8 @@ class ViewerController:
         current = self._wanted(self.line.current, fine=False)
         if current is not None and wanted.frame == self.line.current:
             self._failed_at = current
-            text = str(error) if isinstance(error, PenumbraError) else f"This frame cannot be shown: {error}."
-            self._viewer.show_message(text)
+            told = translate("Viewer", "This frame cannot be shown: {0}.").format(error)
+            self._viewer.show_message(str(error) if isinstance(error, PenumbraError) else told)
 
     def _tick(self) -> None:
         """Goes on to the next frame when it is due and its picture is there."""
@@ -382,4 +384,5 @@ class ViewerController:
             return
         linear, display = values
         light = "  ".join(f"{name} {value:.5f}" for name, value in zip("RGBA", linear, strict=True))
-        self._show_readout(f"x {x}  y {y}     {light}     display {display[0]} {display[1]} {display[2]}")
+        shown = translate("Viewer", "display {0} {1} {2}").format(*display)
+        self._show_readout(f"x {x}  y {y}     {light}     {shown}")

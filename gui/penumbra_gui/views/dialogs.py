@@ -28,6 +28,7 @@ from penumbra_gui.models.preferences import LEAST_CACHE_MIB, MOST_CACHE_MIB, Pre
 from penumbra_gui.models.shortcuts import SHORTCUTS
 from penumbra_gui.views.parts import faint, heading, tool
 from penumbra_gui.views.theme import MONOSPACE
+from penumbra_gui.views.words import translate
 
 
 class Dialogs:
@@ -153,12 +154,12 @@ class ShortcutsDialog(QDialog):
             grid = QGridLayout()
             grid.setVerticalSpacing(4)
             grid.setHorizontalSpacing(14)
-            grid.addWidget(heading(self.tr(group)), 0, 0, 1, 2)
+            grid.addWidget(heading(translate("Shortcuts", group)), 0, 0, 1, 2)
             for place, shortcut in enumerate(shortcuts, start=1):
                 keys = QLabel("  ".join(shortcut.keys))
                 keys.setObjectName("heading")
                 grid.addWidget(keys, place, 0)
-                grid.addWidget(faint(self.tr(shortcut.sentence), wrap=False), place, 1)
+                grid.addWidget(faint(translate("Shortcuts", shortcut.sentence), wrap=False), place, 1)
             grid.setRowStretch(len(shortcuts) + 1, 1)
             columns.addLayout(grid)
         inner = QWidget()

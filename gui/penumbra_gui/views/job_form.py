@@ -131,7 +131,7 @@ class JobFormView(QWidget):
         self._folder.setPlaceholderText(self.tr("Output folder"))
         self._folder.editingFinished.connect(lambda: self._say(self.folder_typed, self._folder.text()))
         self._precision = self._combo(
-            self.tr("Precision"), tuple((name, self.tr(name)) for name in PRECISIONS), self.precision_chosen
+            self.tr("Precision"), tuple((name, name) for name in PRECISIONS), self.precision_chosen
         )
         self._compression = self._combo(
             self.tr("Compression"), tuple((name, name.upper()) for name in COMPRESSIONS), self.compression_chosen

@@ -33,6 +33,7 @@ from penumbra_gui.views.timeline import TimelineView
 from penumbra_gui.views.view_bar import ViewBar
 from penumbra_gui.views.viewer import ViewerView
 from penumbra_gui.views.welcome import WelcomeView
+from penumbra_gui.views.words import translate
 
 _MOST_LOG_LINES = 5000
 _FIRST_KEYS = ("play_pause", "step_on", "fit", "swap", "wipe", "difference", "outlines", "shortcuts")
@@ -128,7 +129,7 @@ class MainWindow(QMainWindow):
         known = [shortcut for group in SHORTCUTS.values() for shortcut in group if shortcut.name in _FIRST_KEYS]
         for place, shortcut in enumerate(known):
             grid.addWidget(QLabel(shortcut.keys[0]), place, 0)
-            grid.addWidget(faint(self.tr(shortcut.sentence), wrap=False), place, 1)
+            grid.addWidget(faint(translate("Shortcuts", shortcut.sentence), wrap=False), place, 1)
         return section(self.tr("Keys"), grid)
 
     def _make_centre(self) -> QWidget:
@@ -182,9 +183,9 @@ class MainWindow(QMainWindow):
         for name, label in (("start", self.tr("Start or resume")), ("stop", self.tr("Stop"))):
             self._add(work, name, label)
         for shortcut in SHORTCUTS["Playing"]:
-            self._add(play, shortcut.name, self.tr(shortcut.sentence))
+            self._add(play, shortcut.name, translate("Shortcuts", shortcut.sentence))
         for shortcut in SHORTCUTS["Seeing"]:
-            self._add(see, shortcut.name, self.tr(shortcut.sentence))
+            self._add(see, shortcut.name, translate("Shortcuts", shortcut.sentence))
         see.addSeparator()
         self._add(see, "log", self.tr("Log"))
         helps = self._menu(self.tr("&Help"))

@@ -55,9 +55,10 @@ QComboBox QAbstractItemView {{ background: {RAISED}; border: 1px solid {LINE}; s
 QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{ width: 0; border: none; }}
 QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
 QCheckBox {{ spacing: 7px; background: transparent; }}
-QCheckBox::indicator {{ width: 14px; height: 14px; background: {SUNKEN}; border: 1px solid #565c61; border-radius: 3px; }}
+QCheckBox::indicator {{ width: 14px; height: 14px; border-radius: 3px; }}
+QCheckBox::indicator:unchecked {{ background: {SUNKEN}; border: 1px solid #565c61; }}
 QCheckBox::indicator:hover {{ border-color: {FAINT}; }}
-QCheckBox::indicator:checked {{ background: {ACCENT}; border-color: {ACCENT}; image: url("{_IMAGES}/check.svg"); }}
+QCheckBox::indicator:checked {{ background: {ACCENT}; border: 1px solid {ACCENT}; image: url("{_IMAGES}/check.svg"); }}
 QCheckBox::indicator:disabled {{ border-color: {LINE}; }}
 QCheckBox::indicator:checked:disabled {{ background: #4c4333; border-color: #4c4333; }}
 QCheckBox:focus {{ color: #f2dcb7; }}
