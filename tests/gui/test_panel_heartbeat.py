@@ -1,7 +1,7 @@
 """The event loop must never stall, and memory stays within its bound.
 
-What is measured is the time between heartbeats less the longest time the operating system let a thread of the panel wait
-for a processor meanwhile: on a machine busy with other things that wait says nothing about the panel, be it the loop's
+What is measured is the time between heartbeats less the longest time the operating system let a thread of the panel
+wait for a processor meanwhile: on a machine busy with other things that wait says nothing about the panel, be it the loop's
 thread itself that waits, or one that holds Python's lock. On an idle machine nothing is taken off.
 """
 
@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 
 def waits():
-    """Seconds each thread of this process has been ready to run and was not let; empty where the system does not tell."""
+    """Seconds each thread of this process was ready to run and was not let; empty where the system does not tell."""
     found = {}
     for path in Path("/proc/self/task").glob("*/schedstat"):
         with contextlib.suppress(OSError, IndexError, ValueError):
