@@ -1,8 +1,8 @@
 """The event loop must never stall, and memory stays within its bound.
 
 What is measured is the time between heartbeats less the longest time the operating system let a thread of the panel
-wait for a processor meanwhile: on a machine busy with other things that wait says nothing about the panel, be it the loop's
-thread itself that waits, or one that holds Python's lock. On an idle machine nothing is taken off.
+wait for a processor meanwhile: on a machine busy with other things that wait says nothing about the panel, be it the
+loop's thread that waits, or one that holds Python's lock. On an idle machine nothing is taken off.
 """
 
 import contextlib
