@@ -32,7 +32,7 @@ from penumbra_gui.views.compact_window import CompactWindow  # noqa: E402
 from penumbra_gui.views.dialogs import PreferencesDialog, ShortcutsDialog  # noqa: E402
 from penumbra_gui.views.theme import apply_theme  # noqa: E402
 
-STEPS = 30
+STEPS = 24
 
 
 def spin(app: QApplication, until: Callable[[], bool], seconds: float = 600.0) -> None:
@@ -54,6 +54,7 @@ def main() -> None:
             shutil.copytree(sys.argv[3], "clip", ignore=shutil.ignore_patterns("layers*"))
         job = make_sample(None, Path("clip"))
         panel = Panel(Path(home))
+        panel.window.resize(1280, 800)
         panel.window.show()
         draw(app, panel, job, lambda name, widget: widget.grab().save(str(folder / f"panel_{name}.png")))
         panel.close()
@@ -94,10 +95,22 @@ def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidge
     panel.viewer.go_to(12)
     still()
     save("clip", window)
+    chosen = panel.session.project
+    panel.project.take_project(replace(chosen, masks=(chosen.masks[0], replace(chosen.masks[1], path=str(job)))))
+    spin(app, lambda: panel.session.verdict is not None and not panel.session.verdict.usable)
+    still()
+    save("mask_error", window)
+    panel.project.take_project(chosen)
+    spin(app, lambda: panel.session.verdict is not None and panel.session.verdict.usable)
+    panel.viewer.go_to(12)
     panel.act("start")
     spin(app, lambda: bool(panel.run.state.preview) and len(panel.run.state.losses) > 7)
     still()
     save("refine", window)
+    window.run.watch.setChecked(True)
+    still()
+    save("watch", window)
+    window.run.watch.setChecked(False)
     panel.act("stop")
     spin(app, lambda: not panel.run.active)
     still()
@@ -109,7 +122,13 @@ def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidge
     panel.act("wipe")
     still()
     save("wipe", window)
-    panel.act("wipe")
+    panel.act("difference")
+    panel.viewer.change("gain", 256.0)
+    panel.act("log")
+    still()
+    save("difference", window)
+    panel.act("log")
+    panel.act("difference")
     panel.viewer.change("outlines", False)
     window.layers.without.emit("obj0")
     still()

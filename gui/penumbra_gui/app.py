@@ -93,7 +93,7 @@ class Panel:
         )  # fmt: skip
         self.run = RunController(
             self.session, self.queue, self._make_runner, self.loop, self.helpers, window.run, window.messages,
-            self.dialogs, window.add_log, lambda: self.viewer.line.current, self.viewer.show_layers,
+            self.dialogs, window.add_log, lambda: self.viewer.line.current, self._take_finished,
         )  # fmt: skip
         self.output = OutputController(
             self.session, self.helpers, window.run, window.messages, self.dialogs, self._take_project
@@ -217,6 +217,12 @@ class Panel:
         with contextlib.suppress(PenumbraError):
             self._remember(load_job(job_file).output.folder)
         return Runner(job_file, self.preferences.engine or None, resume, on_event, on_end)
+
+    def _take_finished(self) -> None:
+        self.viewer.show_layers()
+        self.project.look_at_folder()
+        # Whoever went to do something else sees it in the task bar.
+        QApplication.alert(self.window)
 
     def _show_clip(self) -> None:
         plate = self.session.project.plate

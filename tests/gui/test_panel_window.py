@@ -1,7 +1,9 @@
 """The real window on a real engine, without a screen."""
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,8 @@ import pytest
 
 pytest.importorskip("PySide6.QtWidgets", reason="the panel needs PySide6 and Qt's libraries", exc_type=ImportError)
 
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QCoreApplication, QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -154,6 +157,37 @@ def test_nothing_is_cut_off_in_a_small_window(panel, clip, spin):
         assert area.widget().width() <= area.viewport().width()
 
 
+def drop(spin, widget, *paths):
+    """Files let go over a widget, through the whole chain of its parents as Qt does it."""
+    data, place = QMimeData(), QPoint(widget.width() // 2, widget.height() // 2)
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    window = widget.window().windowHandle()
+    where = widget.mapTo(widget.window(), place)
+    actions, buttons, keys = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    for event in (
+        QDragEnterEvent(where, actions, data, buttons, keys),
+        QDropEvent(QPointF(where), actions, data, buttons, keys),
+    ):
+        QCoreApplication.sendEvent(window, event)
+        assert event.isAccepted()
+    spin(seconds=0.02, must=False)
+
+
+def test_what_is_dropped_is_told_apart_wherever_it_falls(panel, clip, spin):
+    window, session = panel.window, panel.session
+    drop(spin, window.welcome, clip / f"plate.{FIRST}.exr")
+    spin(lambda: session.facts is not None)
+    assert session.facts.last == FIRST + FRAMES - 1
+    drop(spin, window.layers, *sorted(clip.glob("dog.*.png")))
+    drop(spin, window.viewer, clip / f"car.{FIRST}.png")
+    assert session.project.names == ("dog", "car")
+    (clip / "shot.json").write_text(session.project.job().to_json())
+    drop(spin, window.form, clip / "shot.json")
+    spin(lambda: session.verdict is not None and session.verdict.usable)
+    assert session.project.names == ("dog", "car")
+    assert panel.preferences.recent[0] == str(clip / "shot.json")
+
+
 def test_keys_reach_the_viewer_and_not_the_typing(panel, clip, spin):
     open_clip(panel, clip, spin)
     window = panel.window
@@ -243,6 +277,38 @@ def test_a_full_disk_is_a_sentence_and_the_job_resumes(panel, clip, spin, tmp_pa
     assert "engine ended" not in panel.window.messages.text
     assert "fault" not in panel.window.messages.text.lower(), panel.window.messages.text
     panel.preferences = replace(panel.preferences, engine=sys.executable)
+    finish(panel, spin)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own for the output; ``grow`` makes room on it."""
+    where = tmp_path / "disk"
+    where.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(where)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    if shutil.which("mount") is None or not mount("size=160k"):
+        pytest.skip("needs the right to mount a file system")
+    yield where, lambda: mount("remount,size=64m")
+    subprocess.run(["umount", "-l", str(where)], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_a_sentence_and_the_job_resumes(panel, clip, spin, small_disk):
+    disk, grow = small_disk
+    open_clip(panel, clip, spin)
+    panel.window.form.folder_typed.emit(str(disk / "layers"))
+    panel.act("start")
+    spin(lambda: panel.run.active)
+    spin(lambda: not panel.run.active, 120)
+    assert panel.run.state.status == "failed"
+    said = panel.window.messages.text
+    assert "disk is full" in said or "No space left" in said, said
+    assert panel.window.run.start.isEnabled()
+    assert grow()
     finish(panel, spin)
 
 

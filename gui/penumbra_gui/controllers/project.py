@@ -167,7 +167,7 @@ class ProjectController:
             verdict = Verdict(None, (), (Sentence("error", error.sentence, error.fix, error.code),))
         self._session.verdict = verdict
         self._session.edition += 1
-        self._find_finished()
+        self.look_at_folder()
         self._show()
         self._tell_verdict(verdict)
         self._session.tell()
@@ -193,8 +193,8 @@ class ProjectController:
         self._set(project)
         self.check()
 
-    def _find_finished(self) -> None:
-        """Looks on a thread: folders may lie on a slow server."""
+    def look_at_folder(self) -> None:
+        """Finds out what the output folder holds; on a thread, because folders may lie on a slow server."""
         project, known = self._session.project, self._session.output
         if project.folder and project.plate is not None:
             folder, plate, names = project.folder, project.plate.path, project.names
@@ -259,7 +259,7 @@ class ProjectController:
         if folder != self._session.project.folder:
             self._forget_folder()
             self._change(folder=str(Path(folder).expanduser()) if folder else "")
-            self._find_finished()
+            self.look_at_folder()
 
     def _ask_folder(self) -> None:
         folder = self._dialogs.open_folder(translate("Project", "The output folder"), self._session.project.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -12,6 +13,11 @@ from penumbra_gui.models.words import QT_TRANSLATE_NOOP
 Status: TypeAlias = Literal["waiting", "running", "stopping", "stopped", "failed", "done"]
 STAGES = ("read", "track", "clean plate", "prepare", "refine", "decompose", "lift", "previews")
 STOPPED_CODE = 130
+# What a signal that nobody has sent by hand most often means; a mapped file on a full disk is SIGBUS.
+_CAUSES = {
+    getattr(signal, "SIGBUS", 7): ": most likely a disk is full",
+    9: ": something has killed it, perhaps for want of memory",
+}
 
 
 @dataclass
@@ -103,7 +109,7 @@ def _silent_end(exit_code: int, stage: str) -> Sentence:
     while_doing = f" in the stage {stage}" if stage else ""
     return Sentence(
         "error",
-        f"The engine ended unexpectedly{while_doing}, {how}.",
+        f"The engine ended unexpectedly{while_doing}, {how}{_CAUSES.get(-exit_code, '')}.",
         "What is finished is kept: press Resume. The log tells more.",
         "engine_ended",
     )
