@@ -67,7 +67,7 @@ QLabel#heading {{ color: {TEXT}; font-weight: 600; }}
 QLabel#faint {{ color: {FAINT}; }}
 QLabel#dropping {{ background: rgba(26, 28, 29, 160); border: 2px solid {ACCENT}; border-radius: 6px; color: {TEXT};
   font-size: 15pt; font-weight: 300; }}
-QFrame#dropzone {{ border: 1px dashed {LINE}; border-radius: 8px; }}
+QFrame#dropzone {{ border: 1px dashed #5c6368; border-radius: 8px; }}
 QLabel#title {{ font-size: 18pt; font-weight: 300; }}
 QProgressBar {{ background: {SUNKEN}; border: 1px solid {LINE}; border-radius: 4px; text-align: center; height: 16px; }}
 QProgressBar::chunk {{ background: #8a6a35; border-radius: 3px; }}
@@ -88,6 +88,7 @@ QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
 QStatusBar {{ background: {SUNKEN}; }}
 QStatusBar QLabel {{ color: {FAINT}; padding: 0 6px; }}
 QStatusBar::item {{ border: none; }}
+QStatusBar QToolButton {{ padding: 0 8px; }}
 QFrame#section {{ border: none; border-bottom: 1px solid {SUNKEN}; }}
 QFrame#bar {{ background: {RAISED}; border: none; }}
 QFrame#bar QLabel {{ background: transparent; }}
