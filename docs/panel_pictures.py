@@ -23,7 +23,7 @@ from PySide6.QtCore import QEventLoop, QPoint  # noqa: E402 # the scale has to s
 from PySide6.QtGui import QPixmap  # noqa: E402
 from PySide6.QtWidgets import QApplication, QWidget  # noqa: E402
 
-from penumbra.job import RefineSettings, load_job  # noqa: E402
+from penumbra.job import MaskSettings, RefineSettings, load_job  # noqa: E402
 from penumbra_gui.app import Panel  # noqa: E402
 from penumbra_gui.controllers.compact import CompactController  # noqa: E402
 from penumbra_gui.models.engine_setup import make_sample  # noqa: E402
@@ -83,6 +83,16 @@ def draw_compact(app: QApplication, job_file: Path) -> QPixmap:
     return picture
 
 
+def with_holes(mask: MaskSettings) -> MaskSettings:
+    """The same mask, three frames of it lost."""
+    whole = Path(mask.path)
+    folder = whole.parent / "from_roto"
+    folder.mkdir()
+    for frame in (frame for frame in range(24) if frame not in (9, 10, 17)):
+        shutil.copy(whole.parent / (whole.name % frame), folder)
+    return replace(mask, path=str(folder / whole.name))
+
+
 def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidget], object]) -> None:
     """The window at every step of a job."""
     window, still = panel.window, lambda: spin(app, lambda: False, 2)
@@ -96,7 +106,7 @@ def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidge
     still()
     save("clip", window)
     chosen = panel.session.project
-    panel.project.take_project(replace(chosen, masks=(chosen.masks[0], replace(chosen.masks[1], path=str(job)))))
+    panel.project.take_project(replace(chosen, masks=(chosen.masks[0], with_holes(chosen.masks[1]))))
     spin(app, lambda: panel.session.verdict is not None and not panel.session.verdict.usable)
     still()
     save("mask_error", window)
