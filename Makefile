@@ -7,6 +7,7 @@
 #   make test-slow  the tests that take longer
 #   make fuzz       coverage-guided fuzzing of every parser: make fuzz FUZZ_SECONDS=300 TARGETS="job event"
 #   make bench      the benchmarks
+#   make translation LANGUAGE=de   the panel's words for that language: new ones added, and what is there compiled
 #   make clean      removes what the others made, the environment included
 #
 # PYTHON names the interpreter to make the environment with, 3.10 to 3.13; VENV another place for it;
@@ -15,7 +16,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check host-floor test test-slow fuzz bench clean
+.PHONY: help setup demo check host-floor test test-slow fuzz bench translation clean
 
 PYTHON ?= python3
 PYTHON39 ?= $(shell for p in python3.9 "$$HOME"/.pyenv/versions/3.9.*/bin/python; do \
@@ -25,10 +26,12 @@ FUZZ_SECONDS ?= 60
 TARGETS ?= $(shell sed -n 's/^        Target("\([a-z_]*\)".*/\1/p' tests/fuzz/targets.py)
 RUN := $(VENV)/bin/python -m
 STAMP := $(VENV)/.installed
+PANEL := $(wildcard gui/penumbra_gui/*.py gui/penumbra_gui/*/*.py)
+TRANSLATIONS := gui/penumbra_gui/translations
 HOST_MODULES := plugin_nuke plugin_resolve $(wildcard $(addprefix engine/penumbra/,job.py events.py launch.py errors.py layer_graph.py nuke_script.py storage.py))
 
 help:
-	@sed -n '3,10s/^# *//p' Makefile
+	@sed -n '3,11s/^# *//p' Makefile
 
 setup: $(STAMP)
 
@@ -78,6 +81,13 @@ bench: setup
 	@for script in benchmarks/*.py; do \
 	    if [ -e "$$script" ]; then echo "$$script"; $(VENV)/bin/python "$$script"; fi; \
 	done
+
+# Sentences of the engine stay English; what is not translated yet is shown in English.
+translation: setup
+	@[ -n "$(LANGUAGE)" ] || { echo "Name the language: make translation LANGUAGE=de" >&2; exit 1; }
+	@mkdir -p $(TRANSLATIONS)
+	$(VENV)/bin/pyside6-lupdate $(PANEL) -ts $(TRANSLATIONS)/penumbra_$(LANGUAGE).ts
+	$(VENV)/bin/pyside6-lrelease $(TRANSLATIONS)/penumbra_$(LANGUAGE).ts
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -23,7 +23,7 @@ from PySide6.QtCore import QEventLoop, QPoint  # noqa: E402 # the scale has to s
 from PySide6.QtGui import QPixmap  # noqa: E402
 from PySide6.QtWidgets import QApplication, QWidget  # noqa: E402
 
-from penumbra.job import RefineSettings, load_job  # noqa: E402
+from penumbra.job import MaskSettings, RefineSettings, load_job  # noqa: E402
 from penumbra_gui.app import Panel  # noqa: E402
 from penumbra_gui.controllers.compact import CompactController  # noqa: E402
 from penumbra_gui.models.engine_setup import make_sample  # noqa: E402
@@ -32,7 +32,7 @@ from penumbra_gui.views.compact_window import CompactWindow  # noqa: E402
 from penumbra_gui.views.dialogs import PreferencesDialog, ShortcutsDialog  # noqa: E402
 from penumbra_gui.views.theme import apply_theme  # noqa: E402
 
-STEPS = 30
+STEPS = 24
 
 
 def spin(app: QApplication, until: Callable[[], bool], seconds: float = 600.0) -> None:
@@ -54,6 +54,7 @@ def main() -> None:
             shutil.copytree(sys.argv[3], "clip", ignore=shutil.ignore_patterns("layers*"))
         job = make_sample(None, Path("clip"))
         panel = Panel(Path(home))
+        panel.window.resize(1280, 800)
         panel.window.show()
         draw(app, panel, job, lambda name, widget: widget.grab().save(str(folder / f"panel_{name}.png")))
         panel.close()
@@ -82,6 +83,16 @@ def draw_compact(app: QApplication, job_file: Path) -> QPixmap:
     return picture
 
 
+def with_holes(mask: MaskSettings) -> MaskSettings:
+    """The same mask, three frames of it lost."""
+    whole = Path(mask.path)
+    folder = whole.parent / "from_roto"
+    folder.mkdir()
+    for frame in (frame for frame in range(24) if frame not in (9, 10, 17)):
+        shutil.copy(whole.parent / (whole.name % frame), folder)
+    return replace(mask, path=str(folder / whole.name))
+
+
 def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidget], object]) -> None:
     """The window at every step of a job."""
     window, still = panel.window, lambda: spin(app, lambda: False, 2)
@@ -94,10 +105,22 @@ def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidge
     panel.viewer.go_to(12)
     still()
     save("clip", window)
+    chosen = panel.session.project
+    panel.project.take_project(replace(chosen, masks=(chosen.masks[0], with_holes(chosen.masks[1]))))
+    spin(app, lambda: panel.session.verdict is not None and not panel.session.verdict.usable)
+    still()
+    save("mask_error", window)
+    panel.project.take_project(chosen)
+    spin(app, lambda: panel.session.verdict is not None and panel.session.verdict.usable)
+    panel.viewer.go_to(12)
     panel.act("start")
     spin(app, lambda: bool(panel.run.state.preview) and len(panel.run.state.losses) > 7)
     still()
     save("refine", window)
+    window.run.watch.setChecked(True)
+    still()
+    save("watch", window)
+    window.run.watch.setChecked(False)
     panel.act("stop")
     spin(app, lambda: not panel.run.active)
     still()
@@ -109,7 +132,13 @@ def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidge
     panel.act("wipe")
     still()
     save("wipe", window)
-    panel.act("wipe")
+    panel.act("difference")
+    panel.viewer.change("gain", 256.0)
+    panel.act("log")
+    still()
+    save("difference", window)
+    panel.act("log")
+    panel.act("difference")
     panel.viewer.change("outlines", False)
     window.layers.without.emit("obj0")
     still()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 from PySide6.QtCore import QLibraryInfo, QLocale, QStandardPaths, QTranslator
 from PySide6.QtWidgets import QApplication
 
+from penumbra.errors import PenumbraError
 from penumbra.events import Event
+from penumbra.job import load_job
 from penumbra_gui.controllers.compact import CompactController
 from penumbra_gui.controllers.output import OutputController
 from penumbra_gui.controllers.project import ProjectController
@@ -37,6 +40,7 @@ from penumbra_gui.views.dialogs import Dialogs
 from penumbra_gui.views.loop import QtLoop
 from penumbra_gui.views.main_window import MainWindow
 from penumbra_gui.views.theme import apply_theme
+from penumbra_gui.views.words import translate
 
 _MIB = 1 << 20
 _MEMORY_MILLISECONDS = 500
@@ -49,19 +53,28 @@ TRANSLATIONS = Path(__file__).parent / "translations"
 class Panel:
     """One window and everything behind it.
 
-    ``folder``: where preferences, job files and the sample are kept; ``examine``: ask the engine's doctor at the start.
+    ``folder``: where preferences, job files and the sample are kept; ``examine``: ask the engine's doctor at the start;
+    ``on_closed`` is called once, when all is stopped.
     """
 
-    def __init__(self, folder: Path, dialogs: Dialogs | None = None, examine: bool = True) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        dialogs: Dialogs | None = None,
+        examine: bool = True,
+        on_closed: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.folder, self._on_closed = folder, on_closed
         self.preferences = load_preferences(folder / "preferences.json")
         self.window = MainWindow()
         self.loop = QtLoop()
         self.workers, self.helpers = Workers(self.loop), Workers(self.loop)
         self.session = Session()
+        self.session.project = self.preferences.new_project()
         self.service = FootageService(self.preferences.engine or None)
         self.store = FrameStore(self.service, self.preferences.cache_mib * _MIB)
         self.dialogs = dialogs or Dialogs(self.window)
+        self.dialogs.directory = self.preferences.directory
         self.queue = JobQueue(folder / "jobs")
         self._closed, self._examines = False, examine
         self._make_controllers()
@@ -72,7 +85,7 @@ class Panel:
         window = self.window
         self.project = ProjectController(
             self.session, self.service, self.loop, self.helpers, window.form, window.masks, window.messages,
-            self.dialogs, self._remember,
+            self.dialogs, self._remember, self.queue.file_of,
         )  # fmt: skip
         self.viewer = ViewerController(
             self.session, self.store, self.loop, self.workers, window.viewer, window.bar, window.timeline,
@@ -80,7 +93,7 @@ class Panel:
         )  # fmt: skip
         self.run = RunController(
             self.session, self.queue, self._make_runner, self.loop, self.helpers, window.run, window.messages,
-            self.dialogs, window.add_log, lambda: self.viewer.line.current, self.viewer.show_layers,
+            self.dialogs, window.add_log, lambda: self.viewer.line.current, self._take_finished,
         )  # fmt: skip
         self.output = OutputController(
             self.session, self.helpers, window.run, window.messages, self.dialogs, self._take_project
@@ -93,18 +106,22 @@ class Panel:
     def _connect(self) -> None:
         window = self.window
         window.action.connect(self.act)
-        window.recent_asked.connect(lambda path: self.open([path]))
+        window.recent_asked.connect(self.open_recent)
+        window.recent_cleared.connect(self._forget_recent)
         window.close_asked.connect(self.ask_to_close)
-        window.viewer.dropped.connect(self.open)
-        window.welcome.dropped.connect(self.open)
+        window.run.live_changed.connect(window.viewer.show_strip)
+        window.run.job_opened.connect(self._open_queued)
+        window.dropping.dropped.connect(self.open)
         window.welcome.open_asked.connect(self.project.ask_plate)
-        window.welcome.recent_asked.connect(lambda path: self.open([path]))
-        self.session.listen(lambda: window.show_looking(self.session.project.plate is not None))
+        window.welcome.recent_asked.connect(self.open_recent)
+        self.session.listen(self._show_clip)
 
     def _begin(self) -> None:
         window = self.window
         window.remember(self.preferences)
         window.show_recent(self.preferences.recent)
+        window.show_log(self.preferences.log)
+        self.viewer.set_loop(self.preferences.loop)
         self.helpers.run(color_spaces, window.form.show_color_spaces, lambda error: window.add_log(str(error)))
         # The doctor imports every library: it must not compete with the first picture.
         if self._examines:
@@ -112,18 +129,19 @@ class Panel:
         self._show_memory()
 
     def open(self, paths: list[str]) -> None:
-        """Clips, masks, job files, finished folders; what was used last and is a clip becomes the plate."""
-        if len(paths) == 1 and paths[0] in self.preferences.recent and not paths[0].endswith(".json"):
-            known = self.session.project
-            self.session.project = replace(known, plate=None)
+        """Clips, masks, job files, output folders."""
         self.project.open_paths(paths)
+
+    def open_recent(self, path: str) -> None:
+        """What was used before, in place of what is open."""
+        self.project.open_paths([path], anew=True)
 
     def act(self, name: str) -> None:
         """What a menu or a key asks for."""
         actions: dict[str, Callable[[], object]] = {
             "open_clip": self.project.ask_plate,
             "open_folder": self._ask_clip_folder,
-            "open_job": lambda: self._ask_file("Open a job", self.project.open_job),
+            "open_job": lambda: self._ask_file(translate("Panel", "Open a job"), self.project.open_job),
             "open_output": self._ask_output,
             "add_masks": self.project.ask_masks,
             "add_mask_folder": self._ask_mask_folder,
@@ -160,8 +178,10 @@ class Panel:
 
     def ask_to_close(self) -> None:
         """Asks while an engine works; stops it and closes the window."""
-        question = "The engine is at work. Stop it and quit? What is finished is kept and can be resumed."
-        if self.run.active and not self.dialogs.confirm(question, "Stop and quit"):
+        question = translate(
+            "Panel", "The engine is at work. Stop it and quit? What is finished is kept and can be resumed."
+        )
+        if self.run.active and not self.dialogs.confirm(question, translate("Panel", "Stop and quit")):
             return
         self.close()
 
@@ -171,7 +191,11 @@ class Panel:
             return
         self._closed = True
         geometry, layout = self.window.remembered()
-        self._keep(replace(self.preferences, geometry=geometry, layout=layout, started_before=True))
+        kept = replace(
+            self.preferences.with_usual(self.session.project), geometry=geometry, layout=layout, started_before=True,
+            log=not self.window.log.isHidden(), loop=self.viewer.line.loop, directory=self.dialogs.directory,
+        )  # fmt: skip
+        self._keep(kept)
         self.window.hide()
         self.run.stop_and_wait(_STOP_SECONDS)
         self.loop.close()
@@ -180,6 +204,7 @@ class Panel:
         self.workers.close()
         self.helpers.close()
         self.window.close_now()
+        self._on_closed()
 
     def _make_runner(
         self,
@@ -188,7 +213,20 @@ class Panel:
         on_event: Callable[[Event], None],
         on_end: Callable[[int, Sentence | None], None],
     ) -> Runner:
+        # By its output folder a run is found again, finished or not.
+        with contextlib.suppress(PenumbraError):
+            self._remember(load_job(job_file).output.folder)
         return Runner(job_file, self.preferences.engine or None, resume, on_event, on_end)
+
+    def _take_finished(self) -> None:
+        self.viewer.show_layers()
+        self.project.look_at_folder()
+        # Whoever went to do something else sees it in the task bar.
+        QApplication.alert(self.window)
+
+    def _show_clip(self) -> None:
+        plate = self.session.project.plate
+        self.window.show_clip("" if plate is None else Path(plate.path).name)
 
     def _take_project(self, project: Project) -> None:
         self.project.take_project(project)
@@ -197,12 +235,22 @@ class Panel:
         self._keep(self.preferences.with_recent(path))
         self.window.show_recent(self.preferences.recent)
 
+    def _open_queued(self, number: int) -> None:
+        entry = self.queue.find(number)
+        if entry is not None:
+            self.project.take_project(Project.of_job(entry.job))
+
+    def _forget_recent(self) -> None:
+        self._keep(replace(self.preferences, recent=()))
+        self.window.show_recent(())
+
     def _keep(self, preferences: Preferences) -> None:
         self.preferences = preferences
         save_preferences(preferences, self.folder / "preferences.json")
 
     def _show_memory(self) -> None:
-        self.window.show_memory(f"frames {self.store.used // _MIB} of {self.preferences.cache_mib} MiB")
+        text = translate("Panel", "frames {0} of {1} MiB").format(self.store.used // _MIB, self.preferences.cache_mib)
+        self.window.show_memory(text)
         self.loop.later(_MEMORY_MILLISECONDS, self._show_memory)
 
     def _ask_file(self, title: str, then: Callable[[str], None]) -> None:
@@ -210,17 +258,17 @@ class Panel:
             then(path)
 
     def _ask_clip_folder(self) -> None:
-        folder = self.dialogs.open_folder("Open the folder of a clip")
+        folder = self.dialogs.open_folder(translate("Panel", "Open the folder of a clip"))
         if folder:
             self.project.open_plate(folder)
 
     def _ask_mask_folder(self) -> None:
-        folder = self.dialogs.open_folder("The folder of a mask")
+        folder = self.dialogs.open_folder(translate("Panel", "A folder of masks"))
         if folder and self.session.project.plate is not None:
             self.project.open_paths([folder])
 
     def _ask_output(self) -> None:
-        folder = self.dialogs.open_folder("Open a finished output folder")
+        folder = self.dialogs.open_folder(translate("Panel", "Open an output folder"))
         if folder:
             self.project.open_output(folder)
 
@@ -228,7 +276,8 @@ class Panel:
 def main(path: str | None = None) -> int:
     """Runs the panel until its window is closed; returns the exit code."""
     app, folder, translators = _make_application()
-    panel = Panel(folder)
+    # A window hidden before it is closed is none whose closing Qt would end the program for.
+    panel = Panel(folder, on_closed=app.quit)
     # The window's own timers give Python a turn twice a second, so that a signal is heard.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: app.quit())

@@ -1,8 +1,10 @@
 """Qt without a screen; tests of widgets are skipped where Qt's libraries are not there."""
 
+import contextlib
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,39 @@ def spin(app):
         return False
 
     return run
+
+
+def children():
+    """Processes this one has started and that have not been waited for; none where the system has no /proc."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name, in brackets, may hold anything.
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                found.add(int(stat.parent.name))
+    return found
+
+
+def windows():
+    """Top-level widgets there are, shown or not, once Qt has deleted what waits for it."""
+    widgets = sys.modules.get("PySide6.QtWidgets")
+    if widgets is None or widgets.QApplication.instance() is None:
+        return []
+    core = sys.modules["PySide6.QtCore"]
+    core.QCoreApplication.sendPostedEvents(None, core.QEvent.Type.DeferredDelete)
+    return widgets.QApplication.topLevelWidgets()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left():
+    """No test leaves a process or a widget behind; what a wider fixture has made was there before."""
+    before = children()
+    yield
+    end = time.monotonic() + 5
+    while children() - before and time.monotonic() < end:
+        time.sleep(0.02)
+    assert children() - before == set()
+    assert windows() == []
 
 
 class Loop:

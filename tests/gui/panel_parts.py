@@ -16,7 +16,7 @@ class Answers:
     """Dialogs that answer at once; ``asked`` keeps the questions."""
 
     def __init__(self):
-        self.files, self.folder, self.target, self.yes = [], "", "", True
+        self.files, self.folder, self.target, self.yes, self.directory = [], "", "", True, ""
         self.asked, self.copied, self.revealed = [], [], []
         self.changed = None
 

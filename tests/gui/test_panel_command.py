@@ -16,6 +16,28 @@ def test_without_pyside_the_command_says_how_to_get_it():
     assert "Traceback" not in told.stderr
 
 
+CLOSED_BY_ITS_BUTTON = """
+import sys
+from PySide6.QtCore import QTimer
+from penumbra_gui import app
+
+class Closed(app.Panel):
+    def __init__(self, *arguments, **settings):
+        super().__init__(*arguments, examine=False, **settings)
+        QTimer.singleShot(200, self.window.close)
+
+app.Panel = Closed
+sys.exit(app.main())
+"""
+
+
+def test_the_program_ends_when_its_window_is_closed(app, tmp_path):
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", CLOSED_BY_ITS_BUTTON]
+    told = subprocess.run(command, env=environment, timeout=60, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals as Unix has them")
 def test_the_command_opens_the_window_and_leaves_cleanly_when_told_to(app, tmp_path):

@@ -86,7 +86,7 @@ def test_a_job_without_masks_is_finished_saved_and_run(clip, compact, spin):
     window.masks.renamed.emit(0, "ball")
     spin(lambda: controller.session.verdict.usable and controller.session.project.names[0] == "ball")
     window.run.start.click()
-    assert not window.masks.isEnabled()
+    assert not window.masks.isVisible()
     spin(lambda: closed, 120)
     saved = load_job(path)
     assert controller.exit_code == 0

@@ -132,6 +132,36 @@ def test_a_bad_name_is_refused_and_the_old_one_shown_again(parts):
     assert session.project.names == ("auto_2",)
 
 
+def test_an_unfinished_folder_opens_with_the_job_kept_of_it(loop, workers, tmp_path):
+    session, service = Session(), MagicMock(spec=FootageService)
+    service.ask.return_value = answered({"facts": FACTS, "warnings": []}, {"name": "car"})
+    job = Project(PlateSettings("/p.mov"), (MaskSettings("car", "/c.mov"),), str(tmp_path / "layers")).job()
+    kept, remembered = tmp_path / "job_0001.json", []
+    kept.write_text(job.to_json())
+    (tmp_path / "layers" / ".penumbra").mkdir(parents=True)
+    (tmp_path / "layers" / ".penumbra" / "journal.json").write_text("{}")
+    controller = ProjectController(
+        session, service, loop, workers, MagicMock(spec=JobFormView), MagicMock(spec=MasksView),
+        MagicMock(spec=MessageBar), MagicMock(spec=Dialogs), remembered.append, lambda folder: kept,
+    )  # fmt: skip
+    controller.open_paths([str(tmp_path / "layers")])
+    loop.run()
+    assert session.project.job() == job
+    assert session.begun
+    assert remembered == [str(tmp_path / "layers")]
+
+
+def test_one_mask_becomes_one_for_each_value(parts, loop):
+    session, service, controller, _, masks, *_ = parts
+    values = {"name": "ids", "channels": ["Y"], "id_values": [0, 1, 2]}
+    service.ask.return_value = answered({"facts": FACTS, "warnings": []}, values)
+    controller.open_plate("/p.mov")
+    controller.open_paths(["/ids.mov"])
+    loop.run()
+    masks.split_asked.connect.call_args.args[0](0)
+    assert session.project.names == ("ids_1", "ids_2")
+
+
 def test_the_whole_range_means_all_frames(parts, loop):
     session, _, controller, form, *_ = parts
     controller.open_plate("/a.mov")
@@ -211,6 +241,25 @@ def test_keys_do_what_the_sheet_says(seeing, loop):
     controller.act("fit")
     views[0].fit.assert_called()
     controller.act("no such action")
+
+
+def test_moving_the_wipe_makes_no_other_picture(seeing, loop):
+    controller, session, store, views, *_ = seeing
+    session.finished = frozenset(range(1001, 1011))
+    controller.act("wipe")
+    loop.run()
+    made = len(store.made)
+    for share in (0.2, 0.4, 0.9):
+        views[0].wiped.connect.call_args.args[0](share)
+        loop.run()
+    views[0].set_wipe.assert_called_with(0.9)
+    assert len(store.made) == made
+
+
+def test_without_layers_there_is_nothing_to_compare_with(seeing):
+    controller, *_ = seeing
+    controller.act("wipe")
+    assert controller.view.compare == "off"
 
 
 def test_layers_are_shown_hidden_and_taken_out(seeing):
@@ -365,6 +414,28 @@ def test_stopping_does_not_begin_what_waits(running, loop, tmp_path):
     runners[0].on_end(130, None)
     loop.run(3)
     assert len(runners) == 1
+
+
+def test_what_waits_or_has_stopped_is_run_when_chosen(running, loop, tmp_path):
+    controller, session, view, _, runners, _, _ = running
+    controller.start()
+    session.project = replace(session.project, folder=str(tmp_path / "second"))
+    controller.enqueue()
+    controller.stop()
+    runners[0].on_end(130, None)
+    loop.run(3)
+    start = view.job_started.connect.call_args.args[0]
+    start(2)
+    assert len(runners) == 2
+    # One engine at a time: the first waits for its turn.
+    start(1)
+    assert len(runners) == 2
+    runners[1].on_end(0, None)
+    loop.run(3)
+    assert len(runners) == 3
+    assert runners[2].file == runners[0].file
+    start(2)
+    assert len(runners) == 3, "a finished job is not run again"
 
 
 def test_an_engine_that_cannot_start_is_a_sentence(running, loop):

@@ -18,7 +18,14 @@ from penumbra_gui.models.drops import sort_dropped
 from penumbra_gui.models.engine_setup import examine_engine
 from penumbra_gui.models.frame_cache import FrameCache
 from penumbra_gui.models.job_queue import JobQueue
-from penumbra_gui.models.outputs import export_preview, finished_frames, nodes_text, open_output, refine_more
+from penumbra_gui.models.outputs import (
+    export_preview,
+    finished_frames,
+    look_at_folder,
+    nodes_text,
+    open_output,
+    refine_more,
+)
 from penumbra_gui.models.picture import Scene, ViewSettings, draw, sources_of
 from penumbra_gui.models.preferences import Preferences, load_preferences, save_preferences
 from penumbra_gui.models.project import Project, name_of, next_folder
@@ -195,7 +202,7 @@ def test_stopping_is_no_failure():
 
 
 def test_time_left_reads_like_a_clock():
-    assert [time_left(x) for x in (None, 65, 7380, float("nan"))] == ["", "1:05 left", "2:03:00 left", ""]
+    assert [time_left(x) for x in (None, 65, 7380, float("nan"))] == ["", "1:05", "2:03:00", ""]
 
 
 def test_jobs_wait_for_each_other(tmp_path):
@@ -291,6 +298,92 @@ def test_dropped_files_of_a_sequence_count_once_and_masks_are_told_by_name(tmp_p
     assert sort_dropped(["/x/shot.json"], has_plate=True).job == "/x/shot.json"
 
 
+def test_a_folder_of_several_clips_counts_as_these(tmp_path):
+    masks, plate = tmp_path / "masks", tmp_path / "plate"
+    for folder, names in ((masks, ("car", "dog")), (plate, ("shot",))):
+        folder.mkdir()
+        (folder / "notes.txt").touch()
+        for name in names:
+            for number in range(2):
+                (folder / f"{name}.{number}.png").touch()
+    dropped = sort_dropped([str(masks), str(plate)], has_plate=False)
+    assert dropped.plate == str(plate)
+    assert [Path(mask).name for mask in dropped.masks] == ["car.0.png", "dog.0.png"]
+    each = tmp_path / "each"
+    for name in ("01", "02"):
+        (each / name).mkdir(parents=True)
+    assert [Path(mask).name for mask in sort_dropped([str(each)], has_plate=True).masks] == ["01", "02"]
+
+
+def test_an_unfinished_folder_is_found_with_its_newest_job(tmp_path):
+    queue, folder = JobQueue(tmp_path / "jobs"), tmp_path / "layers"
+    (folder / ".penumbra").mkdir(parents=True)
+    (folder / ".penumbra" / "journal.json").write_text("{}")
+    assert sort_dropped([str(folder)], has_plate=True).output == str(folder)
+    for name in ("car", "dog"):
+        queue.add(job_of(folder, name))
+    queue.add(job_of(tmp_path / "other", "cat"))
+    (tmp_path / "jobs" / "job_9999.json").write_text("{")
+    found = JobQueue(tmp_path / "jobs").file_of(folder)
+    assert json.loads(found.read_text())["masks"][0]["name"] == "dog"
+    assert queue.file_of(tmp_path / "nowhere") is None
+
+
+def test_what_a_folder_holds_is_told(tmp_path):
+    plate, folder = "/shots/a/plate.%04d.exr", tmp_path / "layers"
+    assert look_at_folder(str(folder), plate, ("car",), None).note is None
+    (folder / ".penumbra").mkdir(parents=True)
+    (folder / ".penumbra" / "journal.json").write_text("{}")
+    begun = look_at_folder(str(folder), plate, ("car",), None)
+    assert begun.begun
+    assert "can be resumed" in str(begun.note)
+    manifest(folder)
+    whole = look_at_folder(str(folder), plate, ("car",), None)
+    assert (whole.begun, whole.output.frames) == (False, (1001, 1002))
+    # Another clip's layers are none of this one's.
+    assert look_at_folder(str(folder), "/other.mov", ("car",), None).output is None
+    (tmp_path / "file").touch()
+    assert look_at_folder(str(tmp_path / "file" / "x"), plate, (), None).note.severity == "error"
+
+
+def test_a_mask_of_an_id_image_is_split_into_its_values():
+    split = project("ids", "car").with_split_mask(0, ["id:64", "id:1.5", "color:FF0000"])
+    assert split.names == ("ids_64", "ids_1_5", "ids_FF0000", "car")
+    assert [mask.channel for mask in split.masks] == ["id:64", "id:1.5", "color:FF0000", "auto"]
+    assert project("id", "id_64").with_split_mask(0, ["id:64"]).names == ("id_64_2", "id_64")
+
+
+def test_what_the_window_does_not_show_of_a_job_is_kept():
+    output = OutputSettings("/shots/a/layers", clean=True, splits=True, combined="multipart")
+    job = replace(project("car").job(), output=output)
+    assert Project.of_job(job).job() == job
+
+
+def test_a_new_clip_begins_as_the_last_one_was_left():
+    last = replace(project("car"), refine=RefineSettings(minutes=15), precision="float", splits=True)
+    usual = Preferences().with_usual(last).new_project()
+    assert (usual.refine, usual.precision, usual.splits, usual.masks) == (last.refine, "float", True, ())
+    assert Preferences().with_usual(replace(last, refine=RefineSettings())).new_project().refine.off
+    # Steps are a matter of one shot, and a file that someone has edited may hold anything.
+    steps = Preferences(minutes=2.0).with_usual(replace(last, refine=RefineSettings(steps=9)))
+    assert steps.new_project().refine.minutes == 2.0
+    assert Preferences(precision="double", compression="", minutes=-1.0).new_project() == Project(
+        refine=RefineSettings()
+    )
+
+
+def test_a_start_says_which_mask_has_to_be_mended():
+    wrong = {"code": "x", "message": "It lacks frames.", "fix": ""}
+    facts = {
+        "first": 1, "last": 2, "width": 4, "height": 4, "canvas": [0, 0, 4, 4], "pixel_aspect": 1.0, "fps": None,
+        "space": "lin_rec709", "source_space": "lin_rec709",
+    }  # fmt: skip
+    masks = [{"name": "car", "error": wrong}, {"name": "dog"}]
+    verdict = Verdict.of_answer({"plate": {"facts": facts}, "masks": masks, "clean_plate": None})
+    assert verdict.first_error == "To be mended first: mask car."
+    assert not verdict.usable
+
+
 def test_an_id_image_offers_its_values_and_a_matte_does_not():
     matte = {"name": "a", "channels": ["Y"], "id_values": [0, 255]}
     assert MaskFacts.of_answer(matte).choices() == ("auto", "luminance")
@@ -365,9 +458,11 @@ def test_layers_are_laid_over_the_backdrop_back_to_front(plain):
 
 
 def test_wipe_and_difference_compare_with_the_plate(plain):
-    wiped = drawn(plain, compare="wipe", wipe=0.5)
-    np.testing.assert_allclose(wiped[0, :3, 0], 0.5, atol=1e-3)
-    np.testing.assert_allclose(wiped[0, 3:, 0], 0.25, atol=1e-3)
+    view, given = ViewSettings(content="layers", compare="wipe"), frames()
+    wiped = draw(view, SCENE, given, plain, (0, 0, 6, 4), 1)
+    np.testing.assert_allclose(wiped.linear[0, 0, 0], 0.5, atol=1e-3)
+    np.testing.assert_allclose(wiped.other.linear[..., 0], 0.25, atol=1e-3)
+    assert wiped.size == 2 * wiped.other.size
     np.testing.assert_allclose(drawn(plain, compare="difference", gain=4.0)[0, 0, :3], 1.0, atol=1e-2)
 
 

@@ -17,6 +17,8 @@ from penumbra_gui.models.service import FootageService
 @pytest.fixture(scope="module")
 def service():
     made = FootageService()
+    # At work before the first test, of which its process is none.
+    assert made.ask("inspect", path="nowhere").exception(60) is not None
     yield made
     made.close()
 

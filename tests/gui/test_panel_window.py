@@ -1,7 +1,9 @@
 """The real window on a real engine, without a screen."""
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +12,8 @@ import pytest
 
 pytest.importorskip("PySide6.QtWidgets", reason="the panel needs PySide6 and Qt's libraries", exc_type=ImportError)
 
-from PySide6.QtCore import QPoint, Qt, QTranslator
-from PySide6.QtGui import QAction
+from PySide6.QtCore import QCoreApplication, QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -26,9 +28,7 @@ from PySide6.QtWidgets import (
 
 from gui.panel_parts import FIRST, FRAMES, Answers, end_panel, make_panel, open_clip, write_two_objects
 from penumbra_gui.models.preferences import Preferences
-from penumbra_gui.models.shortcuts import SHORTCUTS
 from penumbra_gui.views.dialogs import PreferencesDialog, ShortcutsDialog
-from penumbra_gui.views.main_window import MainWindow
 from penumbra_gui.views.parts import ElidedLabel
 
 
@@ -157,6 +157,37 @@ def test_nothing_is_cut_off_in_a_small_window(panel, clip, spin):
         assert area.widget().width() <= area.viewport().width()
 
 
+def drop(spin, widget, *paths):
+    """Files let go over a widget, through the whole chain of its parents as Qt does it."""
+    data, place = QMimeData(), QPoint(widget.width() // 2, widget.height() // 2)
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    window = widget.window().windowHandle()
+    where = widget.mapTo(widget.window(), place)
+    actions, buttons, keys = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    for event in (
+        QDragEnterEvent(where, actions, data, buttons, keys),
+        QDropEvent(QPointF(where), actions, data, buttons, keys),
+    ):
+        QCoreApplication.sendEvent(window, event)
+        assert event.isAccepted()
+    spin(seconds=0.02, must=False)
+
+
+def test_what_is_dropped_is_told_apart_wherever_it_falls(panel, clip, spin):
+    window, session = panel.window, panel.session
+    drop(spin, window.welcome, clip / f"plate.{FIRST}.exr")
+    spin(lambda: session.facts is not None)
+    assert session.facts.last == FIRST + FRAMES - 1
+    drop(spin, window.layers, *sorted(clip.glob("dog.*.png")))
+    drop(spin, window.viewer, clip / f"car.{FIRST}.png")
+    assert session.project.names == ("dog", "car")
+    (clip / "shot.json").write_text(session.project.job().to_json())
+    drop(spin, window.form, clip / "shot.json")
+    spin(lambda: session.verdict is not None and session.verdict.usable)
+    assert session.project.names == ("dog", "car")
+    assert panel.preferences.recent[0] == str(clip / "shot.json")
+
+
 def test_keys_reach_the_viewer_and_not_the_typing(panel, clip, spin):
     open_clip(panel, clip, spin)
     window = panel.window
@@ -197,33 +228,6 @@ def test_dialogs_open_and_remember(app, spin):
     for each in (dialog, sheet):
         each.deleteLater()
     spin(seconds=0.05, must=False)
-
-
-class Shouting(QTranslator):
-    """A language that is only louder."""
-
-    def translate(self, context, text, disambiguation=None, n=-1):
-        return text.upper()
-
-    def isEmpty(self):  # noqa: N802 # Qt's name
-        return False
-
-
-def test_everything_can_be_translated(app, spin):
-    translator = Shouting()
-    app.installTranslator(translator)
-    try:
-        window = MainWindow()
-        texts = [label.text() for label in window.findChildren(QLabel)]
-        texts += [button.text() for button in window.findChildren(QAbstractButton)]
-        texts += [action.text() for action in window.findChildren(QAction)]
-        keys = {keys for group in SHORTCUTS.values() for shortcut in group for keys in shortcut.keys}
-        assert [text for text in texts if text != text.upper() and text not in keys] == []
-        assert len(texts) > 80
-    finally:
-        app.removeTranslator(translator)
-        window.deleteLater()
-        spin(seconds=0.05, must=False)
 
 
 def test_without_an_engine_the_window_says_so_and_goes_on(app, spin, tmp_path, clip):
@@ -273,6 +277,38 @@ def test_a_full_disk_is_a_sentence_and_the_job_resumes(panel, clip, spin, tmp_pa
     assert "engine ended" not in panel.window.messages.text
     assert "fault" not in panel.window.messages.text.lower(), panel.window.messages.text
     panel.preferences = replace(panel.preferences, engine=sys.executable)
+    finish(panel, spin)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own for the output; ``grow`` makes room on it."""
+    where = tmp_path / "disk"
+    where.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(where)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    if shutil.which("mount") is None or not mount("size=160k"):
+        pytest.skip("needs the right to mount a file system")
+    yield where, lambda: mount("remount,size=64m")
+    subprocess.run(["umount", "-l", str(where)], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_a_sentence_and_the_job_resumes(panel, clip, spin, small_disk):
+    disk, grow = small_disk
+    open_clip(panel, clip, spin)
+    panel.window.form.folder_typed.emit(str(disk / "layers"))
+    panel.act("start")
+    spin(lambda: panel.run.active)
+    spin(lambda: not panel.run.active, 120)
+    assert panel.run.state.status == "failed"
+    said = panel.window.messages.text
+    assert "disk is full" in said or "No space left" in said, said
+    assert panel.window.run.start.isEnabled()
+    assert grow()
     finish(panel, spin)
 
 

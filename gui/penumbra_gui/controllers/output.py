@@ -15,6 +15,7 @@ from penumbra_gui.models.workers import Workers
 from penumbra_gui.views.dialogs import Dialogs
 from penumbra_gui.views.parts import MessageBar
 from penumbra_gui.views.run_panel import RunView
+from penumbra_gui.views.words import translate
 
 _MORE = RefineSettings(minutes=5)
 
@@ -66,28 +67,32 @@ class OutputController:
 
     def _copy_nodes(self, host: str) -> None:
         self._dialogs.copy(nodes_text(Path(self._session.project.folder), host))
-        self._messages.show_message("note", f"The {host} nodes are on the clipboard: paste them into your script.")
+        text = translate("Output", "The {0} nodes are on the clipboard: paste them into your script.").format(host)
+        self._messages.show_message("note", text)
 
     def _save_job(self) -> None:
         job = self._session.project.job()
         start = str(Path(job.output.folder).parent / "shot.json")
-        target = self._dialogs.save_file("Save the job", start)
+        target = self._dialogs.save_file(translate("Output", "Save the job"), start)
         if not target:
             return
         try:
             save_text(Path(target), job.to_json())
         except OSError as error:
-            self._messages.show_message("error", f"{target} cannot be written: {error}.", "Choose another place.")
+            text = translate("Output", "{0} cannot be written: {1}.").format(target, error)
+            self._messages.show_message("error", text, translate("Output", "Choose another place."))
             return
-        self._messages.show_message("note", f"Saved: {target}. Run it anywhere with penumbra decompose --job.")
+        text = translate("Output", "Saved: {0}. Run it anywhere with penumbra decompose --job.").format(target)
+        self._messages.show_message("note", text)
 
     def _export(self) -> None:
         folder = Path(self._session.project.folder)
-        target = self._dialogs.save_file("Export the preview movie", str(folder.parent / f"{folder.name}.mp4"))
+        title, start = translate("Output", "Export the preview movie"), str(folder.parent / f"{folder.name}.mp4")
+        target = self._dialogs.save_file(title, start)
         if target:
             self._workers.run(
                 lambda: export_preview(folder, Path(target)),
-                lambda _nothing: self._messages.show_message("note", f"Saved: {target}."),
+                lambda _nothing: self._messages.show_message("note", translate("Output", "Saved: {0}").format(target)),
                 lambda error: self._messages.show_message("error", str(error)),
             )
 
@@ -96,8 +101,7 @@ class OutputController:
         refine = _MORE if job.refine.off else job.refine
         further = refine_more(job, refine)
         self._take_project(Project.of_job(further))
-        self._messages.show_message(
-            "note",
-            f"The next run goes on learning and writes to {further.output.folder}; the layers so far stay as they are.",
-            "Press Start.",
-        )
+        text = translate(
+            "Output", "The next run goes on learning and writes to {0}; the layers so far stay as they are."
+        ).format(further.output.folder)
+        self._messages.show_message("note", text, translate("Output", "Press Start."))

@@ -19,7 +19,7 @@ from penumbra.job import (
 )
 from penumbra_gui.models.checks import MaskFacts, Sentence, Verdict
 from penumbra_gui.models.drops import sort_dropped
-from penumbra_gui.models.outputs import FinishedOutput, finished_frames, has_begun, is_output, open_output
+from penumbra_gui.models.outputs import FinishedOutput, FolderState, is_output, look_at_folder, open_output
 from penumbra_gui.models.project import Project, object_color, usual_folder
 from penumbra_gui.models.service import FootageService
 from penumbra_gui.models.session import Session
@@ -28,13 +28,16 @@ from penumbra_gui.views.dialogs import Dialogs
 from penumbra_gui.views.job_form import JobFormView
 from penumbra_gui.views.masks import MaskRow, MasksView
 from penumbra_gui.views.parts import MessageBar
+from penumbra_gui.views.words import translate
 
 # Typing a number or dropping ten masks is one check.
 _PAUSE_MILLISECONDS = 60
 
 
 class ProjectController:
-    """Owns the session's project. ``remember``: told the path of everything opened."""
+    """Owns the session's project. ``remember``: told the path of everything opened; ``find_job``: the job file kept of
+    an unfinished output folder.
+    """
 
     def __init__(
         self,
@@ -47,7 +50,9 @@ class ProjectController:
         messages: MessageBar,
         dialogs: Dialogs,
         remember: Callable[[str], None],
+        find_job: Callable[[Path], Path | None] = lambda _folder: None,
     ) -> None:
+        self._find_job, self._folder = find_job, FolderState("")
         self._session, self._service, self._loop, self._workers = session, service, loop, workers
         self._form, self._masks, self._messages, self._dialogs = form, masks, messages, dialogs
         self._remember = remember
@@ -71,17 +76,19 @@ class ProjectController:
         form.precision_chosen.connect(lambda name: self._change(precision=name))
         form.compression_chosen.connect(lambda name: self._change(compression=name))
         form.previews_chosen.connect(lambda on: self._change(previews=on))
+        form.splits_chosen.connect(lambda on: self._change(splits=on))
         masks.add_asked.connect(self.ask_masks)
         masks.renamed.connect(lambda index, name: self._change_mask(index, name=name))
         masks.channel_chosen.connect(lambda index, channel: self._change_mask(index, channel=channel))
+        masks.split_asked.connect(self._split_mask)
         masks.inverted.connect(lambda index, on: self._change_mask(index, invert=on))
         masks.removed.connect(lambda index: self._set(self._session.project.without_mask(index)))
         masks.reordered.connect(lambda names: self._set(self._session.project.with_order(names)))
         masks.dropped.connect(self._drop_masks)
 
-    def open_paths(self, paths: list[str]) -> None:
-        """Whatever was dropped, chosen or named on the command line."""
-        dropped = sort_dropped(paths, self._session.project.plate is not None)
+    def open_paths(self, paths: list[str], anew: bool = False) -> None:
+        """Whatever was dropped, chosen or named on the command line; ``anew``: a clip is a plate and no mask."""
+        dropped = sort_dropped(paths, self._session.project.plate is not None and not anew)
         if dropped.output:
             self.open_output(dropped.output)
         elif dropped.job:
@@ -95,23 +102,30 @@ class ProjectController:
     def open_plate(self, path: str) -> None:
         """Another clip; masks and settings of the last one go with it."""
         before = self._session.project
-        kept = Project(refine=before.refine, precision=before.precision, compression=before.compression)
-        self._session.output, self._session.finished = None, frozenset()
+        kept = Project(
+            refine=before.refine, precision=before.precision, compression=before.compression, previews=before.previews,
+            splits=before.splits,
+        )  # fmt: skip
+        self._forget_folder()
         self._set(replace(kept, plate=PlateSettings(path), folder=usual_folder(path)))
         self._remember(path)
 
-    def open_job(self, path: str) -> None:
-        """A job file."""
+    def open_job(self, path: str, remembered: str = "") -> None:
+        """A job file, remembered by its own path unless by another."""
         try:
             job = load_job(Path(path))
         except PenumbraError as error:
             self._tell_error(error)
             return
         self.take_project(Project.of_job(job))
-        self._remember(path)
+        self._remember(remembered or path)
 
     def open_output(self, path: str) -> None:
-        """A finished output folder."""
+        """An output folder; one of an unfinished run by the job this panel keeps of it."""
+        kept = None if is_output(Path(path)) else self._find_job(Path(path))
+        if kept is not None:
+            self.open_job(str(kept), path)
+            return
         try:
             output = open_output(Path(path))
         except PenumbraError as error:
@@ -122,13 +136,13 @@ class ProjectController:
 
     def ask_plate(self) -> None:
         """Through a file chooser."""
-        paths = self._dialogs.open_files("Open a clip", several=False)
+        paths = self._dialogs.open_files(translate("Project", "Open a clip"), several=False)
         if paths:
             self.open_plate(paths[0])
 
     def ask_masks(self) -> None:
         """Through a file chooser."""
-        self._drop_masks(self._dialogs.open_files("Add masks", several=True))
+        self._drop_masks(self._dialogs.open_files(translate("Project", "Add masks"), several=True))
 
     def check(self) -> None:
         """Asks the engine about the footage as it is chosen now."""
@@ -153,7 +167,7 @@ class ProjectController:
             verdict = Verdict(None, (), (Sentence("error", error.sentence, error.fix, error.code),))
         self._session.verdict = verdict
         self._session.edition += 1
-        self._find_finished()
+        self.look_at_folder()
         self._show()
         self._tell_verdict(verdict)
         self._session.tell()
@@ -173,23 +187,30 @@ class ProjectController:
 
     def take_project(self, project: Project, output: FinishedOutput | None = None) -> None:
         """Another project in place of the open one."""
+        self._forget_folder()
         self._session.output = output
-        self._session.finished = frozenset()
         self._session.verdict = None
         self._set(project)
         self.check()
 
-    def _find_finished(self) -> None:
-        """Looks on a thread: folders may lie on a slow server."""
+    def look_at_folder(self) -> None:
+        """Finds out what the output folder holds; on a thread, because folders may lie on a slow server."""
         project, known = self._session.project, self._session.output
         if project.folder and project.plate is not None:
-            self._workers.run(lambda: _look_for_layers(project, known), self._take_finished, lambda _error: None)
+            folder, plate, names = project.folder, project.plate.path, project.names
+            self._workers.run(
+                lambda: look_at_folder(folder, plate, names, known), self._take_folder, lambda _error: None
+            )
 
-    def _take_finished(self, found: tuple[str, FinishedOutput | None, frozenset[int]]) -> None:
-        folder, output, frames = found
-        if folder == self._session.project.folder:
-            self._session.output, self._session.finished = output, frames
+    def _take_folder(self, found: FolderState) -> None:
+        if found.folder == self._session.project.folder:
+            self._folder, self._session.begun = found, found.begun
+            self._session.output, self._session.finished = found.output, found.frames
+            self._show()
             self._session.tell()
+
+    def _forget_folder(self) -> None:
+        self._session.output, self._session.finished, self._session.begun = None, frozenset(), False
 
     def _set(self, project: Project) -> None:
         before, self._session.project = self._session.project, project
@@ -213,6 +234,13 @@ class ProjectController:
             self._tell_error(error)
             self._show()
 
+    def _split_mask(self, index: int) -> None:
+        verdict = self._session.verdict
+        name = self._session.project.masks[index].name
+        found = next((mask for mask in verdict.masks if mask.name == name), None) if verdict is not None else None
+        if found is not None and len(found.ids) > 1:
+            self._set(self._session.project.with_split_mask(index, found.ids))
+
     def _choose_frames(self, first: int, last: int) -> None:
         span = None if self._session.verdict is None else self._session.verdict.span
         whole = span is not None and (first, last) == span
@@ -229,17 +257,17 @@ class ProjectController:
 
     def _choose_folder(self, folder: str) -> None:
         if folder != self._session.project.folder:
-            self._session.output, self._session.finished = None, frozenset()
+            self._forget_folder()
             self._change(folder=str(Path(folder).expanduser()) if folder else "")
-            self._find_finished()
+            self.look_at_folder()
 
     def _ask_folder(self) -> None:
-        folder = self._dialogs.open_folder("The output folder", self._session.project.folder)
+        folder = self._dialogs.open_folder(translate("Project", "The output folder"), self._session.project.folder)
         if folder:
             self._choose_folder(folder)
 
     def _ask_clean_plate(self) -> None:
-        paths = self._dialogs.open_files("Your own clean plate", several=False)
+        paths = self._dialogs.open_files(translate("Project", "Your own clean plate"), several=False)
         if paths:
             self._change(clean_plate=CleanPlateSettings(paths[0]))
 
@@ -255,7 +283,8 @@ class ProjectController:
         project, verdict = self._session.project, self._session.verdict
         facts = str(verdict.plate) if verdict is not None and verdict.plate is not None else ""
         span = None if verdict is None else verdict.span
-        self._form.show_project(project, facts, span, _folder_note(project.folder))
+        note = self._folder.note if self._folder.folder == project.folder else None
+        self._form.show_project(project, facts, span, note)
         known = {mask.name: mask for mask in verdict.masks} if verdict is not None else {}
         self._masks.show_rows(
             tuple(_row(mask, index, known.get(mask.name)) for index, mask in enumerate(project.masks))
@@ -291,38 +320,3 @@ def _parts(project: Project) -> dict[str, Any]:
         "masks": masks,
         "clean_plate": None if clean is None else {"path": clean.path, "color_space": clean.color_space},
     }
-
-
-def _look_for_layers(
-    project: Project, known: FinishedOutput | None
-) -> tuple[str, FinishedOutput | None, frozenset[int]]:
-    """The project's folder, the finished output in it if it is of this clip, and the frames that are there."""
-    folder = Path(project.folder)
-    output = known
-    if output is None and is_output(folder):
-        try:
-            output = open_output(folder)
-        except PenumbraError:
-            output = None
-    # Another clip's layers are none of this one's.
-    if output is not None and (output.job.plate.path, output.job.names) != (_plate_path(project), project.names):
-        output = None
-    begun = output is not None or has_begun(folder)
-    return project.folder, output, finished_frames(folder, project.names) if begun else frozenset()
-
-
-def _plate_path(project: Project) -> str:
-    return "" if project.plate is None else project.plate.path
-
-
-def _folder_note(folder: str) -> str:
-    if not folder:
-        return ""
-    where = Path(folder)
-    if where.is_file():
-        return f"{folder} is a file, not a folder."
-    if is_output(where):
-        return "Holds a finished result."
-    if has_begun(where):
-        return "Holds a run that can be resumed."
-    return ""

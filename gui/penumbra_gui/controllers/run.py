@@ -16,17 +16,23 @@ from penumbra_gui.models.outputs import finished_frames, has_begun, open_output
 from penumbra_gui.models.run_state import RunState, time_left
 from penumbra_gui.models.runner import Runner
 from penumbra_gui.models.session import Session
+from penumbra_gui.models.words import QT_TRANSLATE_NOOP
 from penumbra_gui.models.workers import Loop, Workers
 from penumbra_gui.views.dialogs import Dialogs
 from penumbra_gui.views.parts import MessageBar
 from penumbra_gui.views.run_panel import QueueRow, RunView, read_strip
+from penumbra_gui.views.words import translate
 
 MakeRunner = Callable[[Path, bool, Callable[[Event], None], Callable[[int, Sentence | None], None]], Runner]
 _LOOK_MILLISECONDS = 400
 _STATES = {
-    "waiting": "waiting", "running": "running", "stopping": "stopping", "stopped": "stopped", "failed": "failed",
-    "done": "finished",
-}  # fmt: skip
+    "waiting": QT_TRANSLATE_NOOP("Run", "waiting"),
+    "running": QT_TRANSLATE_NOOP("Run", "running"),
+    "stopping": QT_TRANSLATE_NOOP("Run", "stopping"),
+    "stopped": QT_TRANSLATE_NOOP("Run", "stopped"),
+    "failed": QT_TRANSLATE_NOOP("Run", "failed"),
+    "done": QT_TRANSLATE_NOOP("Run", "finished"),
+}
 
 
 class RunController:
@@ -51,13 +57,15 @@ class RunController:
         self._add_log, self._current_frame, self._on_finished = add_log, current_frame, on_finished
         self._current: QueuedJob | None = None
         self._runner: Runner | None = None
-        self._logged, self._live_frame = 0, 0
+        self._logged = 0
+        self._live_frame: int | None = None
         self._looking, self._idle = False, RunState()
         self._strip: QImage | None = None
         view.start_asked.connect(self.start)
         view.stop_asked.connect(self.stop)
         view.queue_asked.connect(self.enqueue)
         view.job_removed.connect(self._remove)
+        view.job_started.connect(self.start_queued)
         view.live_frame_asked.connect(self._show_live_frame)
         messages.acted.connect(self._act)
         session.listen(self.show)
@@ -116,7 +124,8 @@ class RunController:
         except PenumbraError as error:
             self._messages.show_message("error", error.sentence, error.fix)
         except OSError as error:
-            self._messages.show_message("error", f"The job file cannot be written: {error}.", "Make room on the disk.")
+            text = translate("Run", "The job file cannot be written: {0}.").format(error)
+            self._messages.show_message("error", text, translate("Run", "Make room on the disk."))
         return None
 
     def _begin(self, entry: QueuedJob) -> None:
@@ -132,7 +141,7 @@ class RunController:
             lambda event: self._loop.post(lambda: self._take(number, event)),
             lambda code, error: self._loop.post(lambda: self._end(number, code, error)),
         )
-        self._runner, self._logged, self._live_frame, self._strip = runner, 0, 0, None
+        self._runner, self._logged, self._live_frame, self._strip = runner, 0, None, None
         runner.start()
         self._loop.later(_LOOK_MILLISECONDS, self._look)
         self.show()
@@ -191,10 +200,10 @@ class RunController:
                 "error", state.error.text, state.error.fix, self._log_tail(), _actions(state.error.code)
             )
         elif state.status == "done":
-            warned = f" {len(state.warnings)} warnings." if state.warnings else ""
-            self._messages.show_message(
-                "note", f"Finished: {entry.job.output.folder}.{warned}", "", "\n".join(state.warnings)
-            )
+            count = len(state.warnings)
+            warned = translate("Run", "Warnings: {0}, see the details.").format(count) if count else ""
+            text = translate("Run", "Finished: {0}").format(entry.job.output.folder)
+            self._messages.show_message("note", text, warned, "\n".join(state.warnings))
 
     def _open_layers(self, entry: QueuedJob) -> None:
         folder = Path(entry.job.output.folder)
@@ -252,7 +261,8 @@ class RunController:
     def _act(self, name: str) -> None:
         if name == "replace":
             folder = self._session.project.folder
-            if self._dialogs.confirm(f"Overwrite the layers in {folder}?", "Overwrite"):
+            question = translate("Run", "Overwrite the layers in {0}?").format(folder)
+            if self._dialogs.confirm(question, translate("Run", "Overwrite")):
                 self.start(replace_output=True)
         elif name == "resume":
             self.start()
@@ -278,11 +288,14 @@ class RunController:
         verdict = self._session.verdict
         usable = not hint and verdict is not None and verdict.usable
         if not hint and verdict is not None and not verdict.usable:
-            hint = "Something about the footage has to be mended first."
-        begun = bool(project.folder) and self._has_begun(project.folder)
-        self._view.show_possible("Resume" if begun else "Start", usable and not self.active, state.status == "running",
+            hint = verdict.first_error
+        begun = self._session.begun or (bool(project.folder) and self._has_begun(project.folder))
+        word = translate("Run", "Resume") if begun else translate("Run", "Start")
+        self._view.show_possible(word, usable and not self.active, state.status == "running",
                                  usable and self.active, "" if self.active else hint)  # fmt: skip
-        self._view.show_progress(state.message, state.done, state.total, time_left(state.eta), state.active)
+        clock = time_left(state.eta)
+        left = translate("Run", "{0} left").format(clock) if clock else ""
+        self._view.show_progress(translate("Run", state.message), state.done, state.total, left, state.active)
         self._show_learning(state)
         self._view.show_queue(tuple(_queue_row(entry) for entry in self._queue.jobs))
 
@@ -292,23 +305,28 @@ class RunController:
 
     def _show_learning(self, state: RunState) -> None:
         picture = self._strip if state.active else None
-        count = 1 + (len(self._current.job.names) if self._current is not None else 0)
-        frame = f"frame {self._live_frame}" if self._live_frame else "the middle frame"
-        self._view.show_learning(state.losses, picture, count, f"Learning: {frame}")
+        names = self._current.job.names if self._current is not None else ()
+        note = translate("Run", "Layers as they are learnt, at the middle frame")
+        if self._live_frame is not None:
+            note = translate("Run", "Layers as they are learnt, at frame {0}").format(self._live_frame)
+        self._view.show_learning(state.losses, picture, (translate("Run", "plate"), *names), note)
 
-    def waiting_again(self, number: int) -> None:
-        """A stopped or failed job of the queue, once more."""
+    def start_queued(self, number: int) -> None:
+        """A job of the queue that waits, or has stopped or failed: next, at once where no engine works."""
         entry = self._queue.find(number)
-        if entry is not None and entry.state.resumable:
-            entry.state = replace(RunState(), losses=entry.state.losses)
-            self._begin_next()
+        if entry is None or entry.state.active or entry.state.status == "done":
+            return
+        entry.state = replace(RunState(), losses=entry.state.losses)
+        if not self.active:
+            self._begin(entry)
+        self.show()
 
 
 def _actions(code: str) -> tuple[tuple[str, str], ...]:
     if code == "output_of_another_job":
-        return (("replace", "Overwrite..."),)
-    return (("resume", "Resume"),)
+        return (("replace", translate("Run", "Overwrite...")),)
+    return (("resume", translate("Run", "Resume")),)
 
 
 def _queue_row(entry: QueuedJob) -> QueueRow:
-    return QueueRow(entry.number, entry.title, _STATES[entry.state.status], not entry.state.active)
+    return QueueRow(entry.number, entry.title, translate("Run", _STATES[entry.state.status]))

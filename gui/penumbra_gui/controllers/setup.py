@@ -9,6 +9,7 @@ from penumbra_gui.models.engine_setup import EngineReport, examine_engine, make_
 from penumbra_gui.models.workers import Workers
 from penumbra_gui.views.parts import MessageBar
 from penumbra_gui.views.welcome import WelcomeView
+from penumbra_gui.views.words import translate
 
 
 class SetupController:
@@ -35,12 +36,12 @@ class SetupController:
     def examine(self, python: str | None) -> None:
         """Asks the engine how it is."""
         self._python = python
-        self._show_version("engine: looking")
+        self._show_version(translate("Setup", "engine: looking"))
         self._workers.run(lambda: self._examine(python), self._take, lambda error: self._add_log(str(error)))
 
     def open_sample(self) -> None:
         """Renders the sample if it is not there yet, and opens it."""
-        self._welcome.show_busy("Rendering the sample: this takes a few seconds.")
+        self._welcome.show_busy(translate("Setup", "Rendering the sample: this takes a few seconds."))
         python = self._python
 
         def ready(job_file: Path) -> None:
@@ -56,7 +57,8 @@ class SetupController:
     def _take(self, report: EngineReport) -> None:
         self.report = report
         self._add_log("\n".join(report.lines))
-        self._show_version(f"engine {report.version}" if report.version else "no engine")
+        found = translate("Setup", "engine {0}").format(report.version)
+        self._show_version(found if report.version else translate("Setup", "no engine"))
         if report.problem is not None:
             problem = report.problem
             self._messages.show_message(problem.severity, problem.text, problem.fix, "\n".join(report.lines))

@@ -19,6 +19,7 @@ from penumbra_gui.views.layers import LayersView
 from penumbra_gui.views.timeline import TimelineView
 from penumbra_gui.views.view_bar import ViewBar
 from penumbra_gui.views.viewer import ViewerView
+from penumbra_gui.views.words import translate
 
 _STILL_MILLISECONDS = 140
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -66,23 +67,26 @@ class ViewerController:
         self._viewer.moved.connect(self._on_moved)
         self._viewer.pointed.connect(self._on_pointed)
         self._viewer.left.connect(lambda: self._show_readout(""))
-        self._viewer.wiped.connect(lambda share: self.change("wipe", share))
+        self._viewer.wiped.connect(self._move_wipe)
         self._bar.changed.connect(self.change)
         self._bar.fit_asked.connect(self._viewer.fit)
         self._timeline.chosen.connect(self.go_to)
         self._timeline.action.connect(self.act)
-        self._timeline.loop_changed.connect(lambda on: self._set_line(replace(self.line, loop=on)))
+        self._timeline.loop_changed.connect(self.set_loop)
         self._layers.shown.connect(self._show_layer)
         self._layers.soloed.connect(self._solo)
         self._layers.without.connect(self._without)
         self._layers.opacity_changed.connect(self._set_opacity)
         self._layers.backdrop_chosen.connect(self._choose_backdrop)
         self._session.listen(self.refresh)
+        self._show_view()
 
     def refresh(self) -> None:
         """Takes over what has changed in the session."""
         facts = self._session.facts
         if facts is None:
+            reading = self._session.project.plate is not None and self._session.verdict is None
+            self._viewer.show_message(translate("Viewer", "Reading the clip.") if reading else "")
             return
         if self._session.edition != self._edition:
             self._edition, self._starts = self._session.edition, self._store.service.starts
@@ -139,6 +143,10 @@ class ViewerController:
         """Another frame, as when scrubbing."""
         self._set_line(self.line.at(frame))
 
+    def set_loop(self, on: bool) -> None:
+        """Whether playing goes round."""
+        self._set_line(replace(self.line, loop=on))
+
     def change(self, field: str, value: Any) -> None:
         """One field of the view settings."""
         if field == "display":
@@ -148,9 +156,14 @@ class ViewerController:
             self._bar.show_displays(displays(), self.view)
             return
         if field == "compare" and value != "off":
-            self._set_view(replace(self.view, compare=value, content="layers" if self._has_layers else "plate"))
+            if self._has_layers:
+                self._set_view(replace(self.view, compare=value, content="layers"))
             return
         self._set_view(replace(self.view, **{field: value}))
+
+    def _move_wipe(self, share: float) -> None:
+        self.view = replace(self.view, wipe=share)
+        self._viewer.set_wipe(share)
 
     def show_layers(self) -> None:
         """Switches to the layers, as when a run has finished."""
@@ -213,7 +226,7 @@ class ViewerController:
 
     def _choose_backdrop(self, name: str) -> None:
         if name == "image":
-            paths = self._dialogs.open_files("The picture behind the layers", several=False)
+            paths = self._dialogs.open_files(translate("Viewer", "The picture behind the layers"), several=False)
             if not paths:
                 self._show_view()
                 return
@@ -231,7 +244,8 @@ class ViewerController:
             step = next((candidate for candidate in _STEPS if candidate >= 2 * step), _STEPS[-1])
             # A small clip gains nothing from being coarser than its own pixels allow.
             step = step if facts.width * facts.height > 600_000 else max(1, step // 2)
-        view = self.view
+        # Moving the wipe's line makes no other pictures.
+        view = replace(self.view, wipe=0.5)
         if view.content == "layers" and frame not in self._session.finished:
             view = replace(view, content="plate", compare="off")
         region = self._viewer.visible() if fine and step == 1 and facts.width * facts.height > 1_500_000 else None
@@ -267,7 +281,8 @@ class ViewerController:
     def _show_picture(self, picture: Picture, sharp: bool) -> None:
         self._viewer.show_picture(picture, sharp)
         if self.view.content == "layers" and self.line.current not in self._session.finished:
-            self._viewer.show_message(f"Frame {self.line.current} has no layers yet: this is the plate.")
+            text = translate("Viewer", "Frame {0} has no layers yet: this is the plate.").format(self.line.current)
+            self._viewer.show_message(text)
         if self._pointed is not None:
             self._on_pointed(*self._pointed)
 
@@ -333,8 +348,8 @@ class ViewerController:
         current = self._wanted(self.line.current, fine=False)
         if current is not None and wanted.frame == self.line.current:
             self._failed_at = current
-            text = str(error) if isinstance(error, PenumbraError) else f"This frame cannot be shown: {error}."
-            self._viewer.show_message(text)
+            told = translate("Viewer", "This frame cannot be shown: {0}.").format(error)
+            self._viewer.show_message(str(error) if isinstance(error, PenumbraError) else told)
 
     def _tick(self) -> None:
         """Goes on to the next frame when it is due and its picture is there."""
@@ -369,4 +384,5 @@ class ViewerController:
             return
         linear, display = values
         light = "  ".join(f"{name} {value:.5f}" for name, value in zip("RGBA", linear, strict=True))
-        self._show_readout(f"x {x}  y {y}     {light}     display {display[0]} {display[1]} {display[2]}")
+        shown = translate("Viewer", "display {0} {1} {2}").format(*display)
+        self._show_readout(f"x {x}  y {y}     {light}     {shown}")

@@ -58,7 +58,7 @@ class BegunJob(JobQueue):
         shown = job.output
         kept = replace(
             self._begun.output, folder=shown.folder, precision=shown.precision, compression=shown.compression,
-            previews=shown.previews, replace=self._begun.output.replace or shown.replace,
+            previews=shown.previews, splits=shown.splits, replace=self._begun.output.replace or shown.replace,
         )  # fmt: skip
         job = replace(job, output=kept)
         if job != self._saved():

@@ -95,8 +95,15 @@ class Verdict:
     @property
     def usable(self) -> bool:
         """Nothing chosen so far is wrong."""
-        everything = [*self.sentences, *self.clean_plate, *(s for mask in self.masks for s in mask.sentences)]
-        return self.plate is not None and not any(sentence.severity == "error" for sentence in everything)
+        return self.plate is not None and not self.first_error
+
+    @property
+    def first_error(self) -> str:
+        """What has to be mended before a run, and where; empty for nothing."""
+        own = [str(sentence) for sentence in (*self.sentences, *self.clean_plate) if sentence.severity == "error"]
+        masks = [mask.name for mask in self.masks if any(sentence.severity == "error" for sentence in mask.sentences)]
+        of_masks = [f"To be mended first: mask {', '.join(masks)}."] if masks else []
+        return next(iter((*own, *of_masks)), "")
 
     @classmethod
     def of_answer(cls, answer: dict[str, Any]) -> Verdict:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penumbra.job import Job
+from penumbra.errors import PenumbraError
+from penumbra.job import Job, load_job
 from penumbra_gui.models.run_state import RunState
+
+_MOST_KEPT = 50
 
 
 @dataclass
@@ -63,11 +67,24 @@ class JobQueue:
         """The job of a number."""
         return next((entry for entry in self.jobs if entry.number == number), None)
 
+    def file_of(self, folder: Path) -> Path | None:
+        """The newest job kept that writes to ``folder``: a run that was interrupted, maybe days ago."""
+        for path in self._files():
+            with contextlib.suppress(PenumbraError):
+                if Path(load_job(path).output.folder) == folder:
+                    return path
+        return None
+
     def forget_files(self) -> None:
-        """Removes the files of jobs that are done; others can be opened again after the panel was closed."""
+        """Removes the files of jobs that are done and of all but the newest others, which :meth:`file_of` finds."""
         for entry in self.jobs:
             if entry.state.status == "done":
                 entry.file.unlink(missing_ok=True)
+        for path in self._files()[_MOST_KEPT:]:
+            path.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("job_*.json"), reverse=True)
 
 
 def save_text(path: Path, text: str) -> None:

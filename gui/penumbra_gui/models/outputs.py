@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -10,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from penumbra.errors import JobError, OutputError
+from penumbra.errors import JobError, OutputError, PenumbraError
 from penumbra.job import Job, RefineSettings, job_from_dict
 from penumbra.storage import read_text
+from penumbra_gui.models.checks import Sentence
 from penumbra_gui.models.project import next_folder
 
 NODE_FILES = {"Nuke": "layers.nk", "Fusion": "layers.setting"}
@@ -75,6 +78,48 @@ def finished_frames(folder: Path, names: tuple[str, ...]) -> frozenset[int]:
     """Frames of which the clean plate and every layer are there."""
     found = [_frame_numbers(folder / name, name) for name in ("background", *names)]
     return frozenset.intersection(*found)
+
+
+@dataclass(frozen=True)
+class FolderState:
+    """What an output folder holds for a job. ``output``: its finished result; ``frames``: those that are there;
+    ``begun``: a run can be gone on with; ``note``: what the artist should know of it.
+    """
+
+    folder: str
+    output: FinishedOutput | None = None
+    frames: frozenset[int] = frozenset()
+    begun: bool = False
+    note: Sentence | None = None
+
+
+def look_at_folder(folder: str, plate: str, names: tuple[str, ...], known: FinishedOutput | None) -> FolderState:
+    """What is there of a clip and its objects; ``known`` is a result already read. Folders may lie on a slow server:
+    call it off the loop.
+    """
+    where, output = Path(folder), known
+    if output is None and is_output(where):
+        with contextlib.suppress(PenumbraError):
+            output = open_output(where)
+    # Another clip's layers are none of this one's.
+    if output is not None and (output.job.plate.path, output.job.names) != (plate, names):
+        output = None
+    begun = has_begun(where)
+    frames = finished_frames(where, names) if begun or output is not None else frozenset[int]()
+    return FolderState(folder, output, frames, begun and output is None, _folder_note(where))
+
+
+def _folder_note(where: Path) -> Sentence | None:
+    if is_output(where):
+        return Sentence("note", "Holds a finished result.")
+    if has_begun(where):
+        return Sentence("note", "Holds a run that can be resumed.")
+    nearest = next((path for path in (where, *where.parents) if path.exists()), where)
+    if not nearest.is_dir():
+        return Sentence("error", f"{nearest} is a file, not a folder.")
+    if not os.access(nearest, os.W_OK):
+        return Sentence("error", f"{nearest} cannot be written to.")
+    return None
 
 
 def nodes_text(folder: Path, host: str) -> str:

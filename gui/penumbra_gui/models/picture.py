@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, cast
 
 import cv2
@@ -29,7 +29,8 @@ _CHECKER, _DARK, _LIGHT = 16, 0.06, 0.16
 class ViewSettings:
     """How the viewer shows a frame. ``exposure`` in stops; ``opacity`` of layers that are not fully shown.
 
-    ``wipe``: the share of the width, from the left, that shows the picture rather than the plate.
+    ``wipe``: the share of the width, from the left, that shows the picture rather than the plate; it is the viewer's
+    alone and changes no picture.
     """
 
     content: Content = "plate"
@@ -65,18 +66,20 @@ class Scene:
 class Picture:
     """``pixels``: H x W x 4, blue, green, red, unused, as Qt's RGB32; ``linear``: H x W x 4 float16 before the display.
 
-    ``place``: x, y, width, height on the canvas, pixels of the plate; ``step``: plate pixels to a pixel of this.
+    ``place``: x, y, width, height on the canvas, pixels of the plate; ``step``: plate pixels to a pixel of this;
+    ``other``: the plate, to be wiped against.
     """
 
     pixels: Bytes
     linear: HalfArray
     place: tuple[int, int, int, int]
     step: int
+    other: Picture | None = None
 
     @property
     def size(self) -> int:
         """Bytes held."""
-        return self.pixels.nbytes + self.linear.nbytes
+        return self.pixels.nbytes + self.linear.nbytes + (self.other.size if self.other is not None else 0)
 
 
 def sources_of(view: ViewSettings, scene: Scene) -> tuple[str, ...]:
@@ -103,16 +106,13 @@ def draw(
 ) -> Picture:
     """The picture of one frame from what :func:`sources_of` named, all of one size. Heavy: call it off the loop."""
     linear = _composite(view, scene, frames)
-    kept = linear.astype(np.float16)
     shown = _shown(view, linear, transform)
-    if view.compare == "wipe":
-        plate = _with_alpha(frames["plate"])
-        edge = round(np.clip(view.wipe, 0, 1) * shown.shape[1])
-        shown[:, edge:] = _shown(view, plate[:, edge:], transform)
-        kept[:, edge:] = plate[:, edge:]
     if view.outlines:
         _outline(shown, scene, frames)
-    return Picture(cv2.cvtColor(shown, cv2.COLOR_RGB2BGRA), kept, place, step)
+    other = None
+    if view.compare == "wipe":
+        other = draw(replace(view, content="plate", compare="off"), scene, frames, transform, place, step)
+    return Picture(cv2.cvtColor(shown, cv2.COLOR_RGB2BGRA), linear.astype(np.float16), place, step, other)
 
 
 def _composite(view: ViewSettings, scene: Scene, frames: dict[str, HalfArray]) -> FloatArray:

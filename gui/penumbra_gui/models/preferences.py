@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from penumbra.job import COMPRESSIONS, PRECISIONS, RefineSettings
 from penumbra.storage import read_text
 from penumbra_gui.models.job_queue import save_text
+from penumbra_gui.models.project import Project
 
 MOST_RECENT = 10
 LEAST_CACHE_MIB, MOST_CACHE_MIB = 256, 65536
@@ -17,7 +20,9 @@ LEAST_CACHE_MIB, MOST_CACHE_MIB = 256, 65536
 
 @dataclass(frozen=True)
 class Preferences:
-    """``engine``: the Python the engine is installed in, empty to find it; ``geometry``, ``layout``: Qt's, base64."""
+    """``engine``: the Python the engine is installed in, empty to find it; ``geometry``, ``layout``: Qt's, base64;
+    ``directory``: where files were chosen last; ``minutes`` of refinement, and how layers are written, for a new clip.
+    """
 
     engine: str = ""
     cache_mib: int = 1024
@@ -26,6 +31,33 @@ class Preferences:
     recent: tuple[str, ...] = ()
     geometry: str = ""
     layout: str = ""
+    directory: str = ""
+    log: bool = False
+    loop: bool = True
+    minutes: float = 5.0
+    precision: str = "half"
+    compression: str = "zips"
+    previews: bool = True
+    splits: bool = False
+
+    def new_project(self) -> Project:
+        """What a clip begins with."""
+        refine = RefineSettings(minutes=self.minutes) if 0 < self.minutes < math.inf else RefineSettings()
+        return Project(
+            refine=refine,
+            precision=self.precision if self.precision in PRECISIONS else "half",
+            compression=self.compression if self.compression in COMPRESSIONS else "zips",
+            previews=self.previews,
+            splits=self.splits,
+        )
+
+    def with_usual(self, project: Project) -> Preferences:
+        """The settings of ``project`` for the next one; a count of steps is a matter of one shot."""
+        minutes = 0.0 if project.refine.off else project.refine.minutes or self.minutes
+        return replace(
+            self, minutes=minutes, precision=project.precision, compression=project.compression,
+            previews=project.previews, splits=project.splits,
+        )  # fmt: skip
 
     def with_recent(self, path: str) -> Preferences:
         """``path`` as the one last used."""

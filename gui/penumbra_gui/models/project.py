@@ -46,6 +46,9 @@ class Project:
     precision: str = "half"
     compression: str = "zips"
     previews: bool = True
+    splits: bool = False
+    clean: bool = False
+    combined: str = "off"
 
     @classmethod
     def of_job(cls, job: Job) -> Project:
@@ -53,7 +56,7 @@ class Project:
         output = job.output
         return cls(
             job.plate, job.masks, output.folder, job.order, job.clean_plate, job.camera, job.refine, job.model,
-            output.precision, output.compression, output.previews,
+            output.precision, output.compression, output.previews, output.splits, output.clean, output.combined,
         )  # fmt: skip
 
     @property
@@ -69,7 +72,10 @@ class Project:
             raise JobError("The job has no mask.", "Add one mask per object.")
         if not self.folder:
             raise JobError("There is no output folder.", "Choose one under Output.")
-        output = OutputSettings(self.folder, self.precision, self.compression, self.previews, replace_output)
+        output = OutputSettings(
+            self.folder, self.precision, self.compression, self.previews, replace_output, self.clean, self.splits,
+            self.combined,
+        )  # fmt: skip
         return Job(self.plate, self.masks, output, self.order, self.clean_plate, self.camera, self.refine, self.model)
 
     def with_mask(self, path: str) -> Project:
@@ -93,6 +99,18 @@ class Project:
         )
         return replace(self, masks=(*self.masks[:index], mask, *self.masks[index + 1 :]), order=order)
 
+    def with_split_mask(self, index: int, channels: Iterable[str]) -> Project:
+        """One mask for each of ``channels``, such as the values of an ID image, in place of one; the first stays
+        hindmost.
+        """
+        mask, taken = self.masks[index], [name for place, name in enumerate(self.names) if place != index]
+        parts: list[MaskSettings] = []
+        for channel in channels:
+            stem = re.sub(r"[^A-Za-z0-9_]+", "_", f"{mask.name}_{channel.partition(':')[2]}")
+            name = _free_name(stem, [*taken, *(part.name for part in parts)])
+            parts.append(replace(mask, name=name, channel=channel))
+        return replace(self, masks=(*self.masks[:index], *parts, *self.masks[index + 1 :]), order=())
+
     def with_order(self, names: Iterable[str]) -> Project:
         """The masks in this order, back to front, on every frame."""
         by_name = {mask.name: mask for mask in self.masks}
@@ -110,7 +128,10 @@ def name_of(path: str, taken: Iterable[str]) -> str:
     where = Path(path)
     stem = re.sub(r"%0?\d*d|#+|@+|\[.*?\]|(?<![A-Za-z])v\d+", "", where.stem)
     stem = re.sub(r"[._-]?\d+$", "", stem).strip("._- ") or where.parent.name
-    stem = re.sub(r"[^A-Za-z0-9_]+", "_", stem).strip("_")[:27] or "object"
+    return _free_name(re.sub(r"[^A-Za-z0-9_]+", "_", stem).strip("_")[:27] or "object", taken)
+
+
+def _free_name(stem: str, taken: Iterable[str]) -> str:
     try:
         check_object_name(stem)
     except ObjectNameError:

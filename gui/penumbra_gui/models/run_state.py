@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from penumbra.events import Event
 from penumbra_gui.models.checks import Sentence
+from penumbra_gui.models.words import QT_TRANSLATE_NOOP
 
 Status: TypeAlias = Literal["waiting", "running", "stopping", "stopped", "failed", "done"]
 STAGES = ("read", "track", "clean plate", "prepare", "refine", "decompose", "lift", "previews")
 STOPPED_CODE = 130
+# What a signal that nobody has sent by hand most often means; a mapped file on a full disk is SIGBUS.
+_CAUSES = {
+    getattr(signal, "SIGBUS", 7): ": most likely a disk is full",
+    9: ": something has killed it, perhaps for want of memory",
+}
 
 
 @dataclass
@@ -41,7 +48,7 @@ class RunState:
 
     def begin(self) -> None:
         """A process has been started; what an earlier one said no longer holds, what was learnt is still shown."""
-        self.status, self.stage, self.message = "running", "", "Starting the engine"
+        self.status, self.stage, self.message = "running", "", QT_TRANSLATE_NOOP("Run", "Starting the engine")
         self.done, self.total, self.eta, self.error = 0, 0, None, None
         self.warnings.clear()
 
@@ -71,27 +78,30 @@ class RunState:
         """The process has ended."""
         asked = self.status == "stopping"
         if exit_code == 0:
-            self.status, self.message, self.error = "done", "Finished", None
+            self.status, self.error = "done", None
+            self.message = QT_TRANSLATE_NOOP("Run", "Finished")
         elif asked or exit_code == STOPPED_CODE or (self.error is not None and self.error.code == "stopped"):
-            self.status, self.message, self.error = "stopped", "Stopped. What is finished is kept.", None
+            self.status, self.error = "stopped", None
+            self.message = QT_TRANSLATE_NOOP("Run", "Stopped. What is finished is kept.")
         else:
-            self.status, self.message = "failed", "The run ended early"
+            self.status, self.message = "failed", QT_TRANSLATE_NOOP("Run", "The run ended early")
             if self.error is None:
                 self.error = _silent_end(exit_code, self.stage)
         self.eta = None
 
     def fail(self, error: Sentence) -> None:
         """No process could be started."""
-        self.status, self.message, self.error = "failed", "The run did not start", error
+        self.status, self.error = "failed", error
+        self.message = QT_TRANSLATE_NOOP("Run", "The run did not start")
 
 
 def time_left(seconds: float | None) -> str:
-    """``1:05 left``, ``2:03:00 left``, or nothing where it is not known."""
+    """``1:05``, ``2:03:00``, or nothing where it is not known."""
     if seconds is None or not 0 <= seconds < 1e7:
         return ""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d} left" if hours else f"{minutes}:{rest:02d} left"
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _silent_end(exit_code: int, stage: str) -> Sentence:
@@ -99,7 +109,7 @@ def _silent_end(exit_code: int, stage: str) -> Sentence:
     while_doing = f" in the stage {stage}" if stage else ""
     return Sentence(
         "error",
-        f"The engine ended unexpectedly{while_doing}, {how}.",
+        f"The engine ended unexpectedly{while_doing}, {how}{_CAUSES.get(-exit_code, '')}.",
         "What is finished is kept: press Resume. The log tells more.",
         "engine_ended",
     )

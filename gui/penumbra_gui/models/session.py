@@ -11,13 +11,16 @@ from penumbra_gui.models.project import Project, object_color
 
 
 class Session:
-    """One clip at work. ``edition`` changes with the footage, ``layers_edition`` with what a run writes."""
+    """One clip at work. ``edition`` changes with the footage, ``layers_edition`` with what a run writes; ``begun``: its
+    folder holds a run that has not ended.
+    """
 
     def __init__(self) -> None:
         self.project = Project()
         self.verdict: Verdict | None = None
         self.output: FinishedOutput | None = None
         self.finished: frozenset[int] = frozenset()
+        self.begun = False
         self.edition, self.layers_edition = 0, 0
         self._listeners: list[Callable[[], None]] = []
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from penumbra_gui.models.words import QT_TRANSLATE_NOOP
+
 
 class Shortcut(NamedTuple):
     """``name`` is the action's, ``keys`` as Qt writes them, the first being the one shown in menus."""
@@ -14,46 +16,46 @@ class Shortcut(NamedTuple):
 
 
 SHORTCUTS: dict[str, tuple[Shortcut, ...]] = {
-    "Playing": (
-        Shortcut("play_pause", ("Space",), "Play or pause"),
-        Shortcut("play_back", ("J",), "Play backwards; again: faster"),
-        Shortcut("pause", ("K",), "Pause"),
-        Shortcut("play_on", ("L",), "Play forwards; again: faster"),
-        Shortcut("step_back", ("Left",), "One frame back"),
-        Shortcut("step_on", ("Right",), "One frame on"),
-        Shortcut("jump_back", ("Shift+Left",), "Ten frames back"),
-        Shortcut("jump_on", ("Shift+Right",), "Ten frames on"),
-        Shortcut("to_start", ("Home",), "To the in point"),
-        Shortcut("to_end", ("End",), "To the out point"),
-        Shortcut("set_start", ("I",), "In point here"),
-        Shortcut("set_end", ("O",), "Out point here"),
-        Shortcut("clear_range", ("Shift+I",), "In and out points at the ends"),
+    QT_TRANSLATE_NOOP("Shortcuts", "Playing"): (
+        Shortcut("play_pause", ("Space",), QT_TRANSLATE_NOOP("Shortcuts", "Play or pause")),
+        Shortcut("play_back", ("J",), QT_TRANSLATE_NOOP("Shortcuts", "Play backwards; again: faster")),
+        Shortcut("pause", ("K",), QT_TRANSLATE_NOOP("Shortcuts", "Pause")),
+        Shortcut("play_on", ("L",), QT_TRANSLATE_NOOP("Shortcuts", "Play forwards; again: faster")),
+        Shortcut("step_back", ("Left",), QT_TRANSLATE_NOOP("Shortcuts", "One frame back")),
+        Shortcut("step_on", ("Right",), QT_TRANSLATE_NOOP("Shortcuts", "One frame on")),
+        Shortcut("jump_back", ("Shift+Left",), QT_TRANSLATE_NOOP("Shortcuts", "Ten frames back")),
+        Shortcut("jump_on", ("Shift+Right",), QT_TRANSLATE_NOOP("Shortcuts", "Ten frames on")),
+        Shortcut("to_start", ("Home",), QT_TRANSLATE_NOOP("Shortcuts", "To the in point")),
+        Shortcut("to_end", ("End",), QT_TRANSLATE_NOOP("Shortcuts", "To the out point")),
+        Shortcut("set_start", ("I",), QT_TRANSLATE_NOOP("Shortcuts", "In point here")),
+        Shortcut("set_end", ("O",), QT_TRANSLATE_NOOP("Shortcuts", "Out point here")),
+        Shortcut("clear_range", ("Shift+I",), QT_TRANSLATE_NOOP("Shortcuts", "In and out points at the ends")),
     ),
-    "Seeing": (
-        Shortcut("fit", ("F",), "Fit the picture in the window"),
-        Shortcut("actual_size", ("1",), "One picture pixel to one screen pixel"),
-        Shortcut("zoom_in", ("+", "="), "Closer"),
-        Shortcut("zoom_out", ("-",), "Farther"),
-        Shortcut("channel_r", ("R",), "Red alone; again: colour"),
-        Shortcut("channel_g", ("G",), "Green alone; again: colour"),
-        Shortcut("channel_b", ("B",), "Blue alone; again: colour"),
-        Shortcut("channel_a", ("A",), "Coverage; again: colour"),
-        Shortcut("channel_l", ("Y",), "Luminance; again: colour"),
-        Shortcut("wipe", ("W",), "Wipe against the plate"),
-        Shortcut("difference", ("D",), "Difference to the plate"),
-        Shortcut("swap", ("P",), "Plate or layers"),
-        Shortcut("outlines", ("M",), "Mask outlines"),
-        Shortcut("reset_view", ("Shift+F",), "Exposure and gamma as they were"),
+    QT_TRANSLATE_NOOP("Shortcuts", "Seeing"): (
+        Shortcut("fit", ("F",), QT_TRANSLATE_NOOP("Shortcuts", "Fit the picture in the window")),
+        Shortcut("actual_size", ("1",), QT_TRANSLATE_NOOP("Shortcuts", "One picture pixel to one screen pixel")),
+        Shortcut("zoom_in", ("+", "="), QT_TRANSLATE_NOOP("Shortcuts", "Closer")),
+        Shortcut("zoom_out", ("-",), QT_TRANSLATE_NOOP("Shortcuts", "Farther")),
+        Shortcut("channel_r", ("R",), QT_TRANSLATE_NOOP("Shortcuts", "Red alone; again: colour")),
+        Shortcut("channel_g", ("G",), QT_TRANSLATE_NOOP("Shortcuts", "Green alone; again: colour")),
+        Shortcut("channel_b", ("B",), QT_TRANSLATE_NOOP("Shortcuts", "Blue alone; again: colour")),
+        Shortcut("channel_a", ("A",), QT_TRANSLATE_NOOP("Shortcuts", "Coverage; again: colour")),
+        Shortcut("channel_l", ("Y",), QT_TRANSLATE_NOOP("Shortcuts", "Luminance; again: colour")),
+        Shortcut("wipe", ("W",), QT_TRANSLATE_NOOP("Shortcuts", "Wipe against the plate")),
+        Shortcut("difference", ("D",), QT_TRANSLATE_NOOP("Shortcuts", "Difference to the plate")),
+        Shortcut("swap", ("P",), QT_TRANSLATE_NOOP("Shortcuts", "Plate or layers")),
+        Shortcut("outlines", ("M",), QT_TRANSLATE_NOOP("Shortcuts", "Mask outlines")),
+        Shortcut("reset_view", ("Shift+F",), QT_TRANSLATE_NOOP("Shortcuts", "Exposure and gamma as they were")),
     ),
-    "Working": (
-        Shortcut("open_clip", ("Ctrl+O",), "Open a clip"),
-        Shortcut("add_masks", ("Ctrl+M",), "Add masks"),
-        Shortcut("save_job", ("Ctrl+S",), "Save the job"),
-        Shortcut("start", ("Ctrl+Return",), "Start or resume"),
-        Shortcut("stop", ("Ctrl+.",), "Stop"),
-        Shortcut("log", ("Ctrl+L",), "Show or hide the log"),
-        Shortcut("shortcuts", ("?", "F1"), "All shortcuts"),
-        Shortcut("quit", ("Ctrl+Q",), "Quit"),
+    QT_TRANSLATE_NOOP("Shortcuts", "Working"): (
+        Shortcut("open_clip", ("Ctrl+O",), QT_TRANSLATE_NOOP("Shortcuts", "Open a clip")),
+        Shortcut("add_masks", ("Ctrl+M",), QT_TRANSLATE_NOOP("Shortcuts", "Add masks")),
+        Shortcut("save_job", ("Ctrl+S",), QT_TRANSLATE_NOOP("Shortcuts", "Save the job")),
+        Shortcut("start", ("Ctrl+Return",), QT_TRANSLATE_NOOP("Shortcuts", "Start or resume")),
+        Shortcut("stop", ("Ctrl+.",), QT_TRANSLATE_NOOP("Shortcuts", "Stop")),
+        Shortcut("log", ("Ctrl+L",), QT_TRANSLATE_NOOP("Shortcuts", "Show or hide the log")),
+        Shortcut("shortcuts", ("?", "F1"), QT_TRANSLATE_NOOP("Shortcuts", "All shortcuts")),
+        Shortcut("quit", ("Ctrl+Q",), QT_TRANSLATE_NOOP("Shortcuts", "Quit")),
     ),
 }
 

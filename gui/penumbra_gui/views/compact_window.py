@@ -20,10 +20,13 @@ class _CompactRunView(RunView):
         self.queue.hide()
         self.out_section.hide()
 
-    def show_learning(self, losses: list[tuple[int, float]], picture: QImage | None, count: int, note: str) -> None:
+    def show_learning(
+        self, losses: list[tuple[int, float]], picture: QImage | None, names: tuple[str, ...], note: str
+    ) -> None:
         """The curve and the picture."""
-        super().show_learning(losses, picture, count, note)
+        super().show_learning(losses, picture, names, note)
         self._here.hide()
+        self.watch.hide()
 
 
 class CompactWindow(QWidget):
@@ -59,9 +62,10 @@ class CompactWindow(QWidget):
         self._folder.show_text(self.tr("Layers go to {0}").format(folder))
 
     def show_editable(self, editable: bool) -> None:
-        """Whether masks and quality can be changed: not while an engine works on them."""
-        self.masks.setEnabled(editable)
-        self.form.setEnabled(editable)
+        """Whether masks and quality are there to be changed: not while an engine works on them."""
+        # What is at work is looked at; there is no room for both.
+        self.masks.setVisible(editable)
+        self.form.setVisible(editable)
 
     def close_now(self) -> None:
         """Closes without asking."""

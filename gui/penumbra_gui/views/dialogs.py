@@ -28,24 +28,32 @@ from penumbra_gui.models.preferences import LEAST_CACHE_MIB, MOST_CACHE_MIB, Pre
 from penumbra_gui.models.shortcuts import SHORTCUTS
 from penumbra_gui.views.parts import faint, heading, tool
 from penumbra_gui.views.theme import MONOSPACE
+from penumbra_gui.views.words import translate
 
 
 class Dialogs:
-    """File choosers, questions, preferences, sheets; each returns what was chosen, empty or None for nothing."""
+    """File choosers, questions, preferences, sheets; each returns what was chosen, empty or None for nothing.
+
+    ``directory``: where files are looked for, the one last chosen from.
+    """
 
     def __init__(self, parent: QWidget) -> None:
-        self._parent = parent
+        self._parent, self.directory = parent, ""
 
     def open_files(self, title: str, several: bool) -> list[str]:
         """Existing files."""
         if several:
-            return QFileDialog.getOpenFileNames(self._parent, title)[0]
-        path = QFileDialog.getOpenFileName(self._parent, title)[0]
-        return [path] if path else []
+            paths = QFileDialog.getOpenFileNames(self._parent, title, self.directory)[0]
+        else:
+            paths = [path for path in (QFileDialog.getOpenFileName(self._parent, title, self.directory)[0],) if path]
+        self.directory = str(Path(paths[0]).parent) if paths else self.directory
+        return paths
 
     def open_folder(self, title: str, start: str = "") -> str:
         """A folder."""
-        return QFileDialog.getExistingDirectory(self._parent, title, start)
+        folder = QFileDialog.getExistingDirectory(self._parent, title, start or self.directory)
+        self.directory = str(Path(folder).parent) if folder else self.directory
+        return folder
 
     def save_file(self, title: str, start: str) -> str:
         """A file to write."""
@@ -55,7 +63,7 @@ class Dialogs:
         """Whether to go on."""
         box = QMessageBox(QMessageBox.Icon.Question, "Penumbra", text, parent=self._parent)
         accept = box.addButton(yes, QMessageBox.ButtonRole.AcceptRole)
-        box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
         box.exec()
         return box.clickedButton() is accept
 
@@ -146,12 +154,12 @@ class ShortcutsDialog(QDialog):
             grid = QGridLayout()
             grid.setVerticalSpacing(4)
             grid.setHorizontalSpacing(14)
-            grid.addWidget(heading(self.tr(group)), 0, 0, 1, 2)
+            grid.addWidget(heading(translate("Shortcuts", group)), 0, 0, 1, 2)
             for place, shortcut in enumerate(shortcuts, start=1):
                 keys = QLabel("  ".join(shortcut.keys))
                 keys.setObjectName("heading")
                 grid.addWidget(keys, place, 0)
-                grid.addWidget(faint(self.tr(shortcut.sentence), wrap=False), place, 1)
+                grid.addWidget(faint(translate("Shortcuts", shortcut.sentence), wrap=False), place, 1)
             grid.setRowStretch(len(shortcuts) + 1, 1)
             columns.addLayout(grid)
         inner = QWidget()

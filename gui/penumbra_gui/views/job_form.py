@@ -21,8 +21,10 @@ from PySide6.QtWidgets import (
 )
 
 from penumbra.job import COMPRESSIONS, PRECISIONS
+from penumbra_gui.models.checks import Sentence
 from penumbra_gui.models.project import Project
 from penumbra_gui.views.parts import ElidedLabel, faint, section, tool
+from penumbra_gui.views.theme import BAD
 
 _LARGE = 10_000_000
 
@@ -44,6 +46,7 @@ class JobFormView(QWidget):
     precision_chosen = Signal(str)
     compression_chosen = Signal(str)
     previews_chosen = Signal(bool)
+    splits_chosen = Signal(bool)
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +61,7 @@ class JobFormView(QWidget):
         column.addWidget(self.output_section)
 
     def _make_plate(self) -> QFrame:
-        self._plate, self._facts = ElidedLabel(self.tr("None")), faint()
+        self._plate, self._facts = ElidedLabel(self.tr("None"), left=True), faint()
         self._first, self._last = self._spin(self.tr("First frame")), self._spin(self.tr("Last frame"))
         self._all = QToolButton()
         self._all.setText(self.tr("All"))
@@ -128,13 +131,16 @@ class JobFormView(QWidget):
         self._folder.setPlaceholderText(self.tr("Output folder"))
         self._folder.editingFinished.connect(lambda: self._say(self.folder_typed, self._folder.text()))
         self._precision = self._combo(
-            self.tr("Precision"), tuple((name, self.tr(name)) for name in PRECISIONS), self.precision_chosen
+            self.tr("Precision"), tuple((name, name) for name in PRECISIONS), self.precision_chosen
         )
         self._compression = self._combo(
             self.tr("Compression"), tuple((name, name.upper()) for name in COMPRESSIONS), self.compression_chosen
         )
         self._previews = QCheckBox(self.tr("Contact sheet and preview movie"))
         self._previews.clicked.connect(lambda on: self._say(self.previews_chosen, on))
+        self._splits = QCheckBox(self.tr("Shadows and lights apart, too"))
+        self._splits.setToolTip(self.tr("Each layer also as its object, its shadow and its light"))
+        self._splits.clicked.connect(lambda on: self._say(self.splits_chosen, on))
         self._note = faint()
         forms = QHBoxLayout()
         forms.setSpacing(5)
@@ -148,7 +154,8 @@ class JobFormView(QWidget):
         _row(grid, 0, self.tr("Folder"), folder)
         _row(grid, 1, self.tr("EXR"), forms)
         grid.addWidget(self._previews, 2, 0, 1, 2)
-        grid.addWidget(self._note, 3, 0, 1, 2)
+        grid.addWidget(self._splits, 3, 0, 1, 2)
+        grid.addWidget(self._note, 4, 0, 1, 2)
         return section(self.tr("Output"), grid)
 
     def show_color_spaces(self, names: tuple[str, ...]) -> None:
@@ -162,8 +169,8 @@ class JobFormView(QWidget):
         self._space.setCompleter(completer)
         self._space.setEditText(current or "auto")
 
-    def show_project(self, project: Project, facts: str, span: tuple[int, int] | None, folder_note: str) -> None:
-        """All fields; ``span``: frames there are, None while no plate can be read."""
+    def show_project(self, project: Project, facts: str, span: tuple[int, int] | None, note: Sentence | None) -> None:
+        """All fields; ``span``: frames there are, None while no plate can be read; ``note`` on the output folder."""
         self._quiet = True
         plate = project.plate
         self._plate.show_text(self.tr("None yet") if plate is None else plate.path)
@@ -188,8 +195,10 @@ class JobFormView(QWidget):
         self._precision.setCurrentIndex(self._precision.findData(project.precision))
         self._compression.setCurrentIndex(self._compression.findData(project.compression))
         self._previews.setChecked(project.previews)
-        self._note.setText(folder_note)
-        self._note.setVisible(bool(folder_note))
+        self._splits.setChecked(project.splits)
+        self._note.setText("" if note is None else str(note))
+        self._note.setStyleSheet(f"color: {BAD};" if note is not None and note.severity == "error" else "")
+        self._note.setVisible(note is not None)
         self._quiet = False
 
     def _show_quality(self, project: Project) -> None:

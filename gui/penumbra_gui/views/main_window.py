@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 
-from PySide6.QtCore import QByteArray, QSize, Qt, Signal
-from PySide6.QtGui import QAction, QCloseEvent, QKeySequence
+from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, Signal
+from PySide6.QtGui import QAction, QCloseEvent, QGuiApplication, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import (
     QGridLayout,
     QLabel,
@@ -15,12 +15,14 @@ from PySide6.QtWidgets import (
     QScrollArea,
     QSplitter,
     QStackedWidget,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from penumbra_gui.models.preferences import Preferences
 from penumbra_gui.models.shortcuts import SHORTCUTS, keys_of
+from penumbra_gui.views.dropping import Dropping
 from penumbra_gui.views.job_form import JobFormView
 from penumbra_gui.views.layers import LayersView
 from penumbra_gui.views.masks import MasksView
@@ -31,9 +33,57 @@ from penumbra_gui.views.timeline import TimelineView
 from penumbra_gui.views.view_bar import ViewBar
 from penumbra_gui.views.viewer import ViewerView
 from penumbra_gui.views.welcome import WelcomeView
+from penumbra_gui.views.words import translate
 
 _MOST_LOG_LINES = 5000
 _FIRST_KEYS = ("play_pause", "step_on", "fit", "swap", "wipe", "difference", "outlines", "shortcuts")
+
+
+class _Column(QWidget):
+    """Parts under each other; the last one, ``spare``, gives way where there is no room for all."""
+
+    def __init__(self, *parts: QWidget, spare: QWidget | None = None) -> None:
+        super().__init__()
+        self._parts, self._spare, self._room = parts, spare, 0
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        for part in (*parts, *((spare,) if spare is not None else ())):
+            layout.addWidget(part)
+        layout.addStretch(1)
+
+    def fit(self, room: int) -> None:
+        """``room``: the height that can be seen, pixels."""
+        self._room = room
+        if self._spare is not None:
+            needed = sum(_height(part, self.width()) for part in (*self._parts, self._spare) if not part.isHidden())
+            needed += _height(self._spare, self.width()) if self._spare.isHidden() else 0
+            self._spare.setVisible(needed <= room)
+
+    def event(self, event: QEvent) -> bool:
+        """Fits anew when a part has grown."""
+        taken = super().event(event)
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.fit(self._room)
+        return taken
+
+
+class _ColumnArea(QScrollArea):
+    """Scrolls a column up and down."""
+
+    def __init__(self, column: _Column, width: int) -> None:
+        super().__init__()
+        self._column = column
+        self.setWidgetResizable(True)
+        self.setWidget(column)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumWidth(width)
+        self.setMaximumWidth(460)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 # Qt's name
+        """Another height has room for other parts."""
+        super().resizeEvent(event)
+        self._column.fit(self.viewport().height())
 
 
 class MainWindow(QMainWindow):
@@ -41,12 +91,12 @@ class MainWindow(QMainWindow):
 
     action = Signal(str)
     recent_asked = Signal(str)
+    recent_cleared = Signal()
     close_asked = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self.setWindowTitle("Penumbra")
-        self.setAcceptDrops(False)
+        self.dropping = Dropping(self)
         self.form, self.masks, self.layers = JobFormView(), MasksView(), LayersView()
         self.viewer, self.bar, self.timeline, self.run = ViewerView(), ViewBar(), TimelineView(), RunView()
         self.welcome, self.messages, self.log = WelcomeView(), MessageBar(), QPlainTextEdit()
@@ -54,11 +104,11 @@ class MainWindow(QMainWindow):
         self._actions: dict[str, QAction] = {}
         self._centre = self._make_centre()
         self._columns = QSplitter(Qt.Orientation.Horizontal)
-        self._columns.addWidget(self._scrolled(self._left(), 300))
+        self._columns.addWidget(_ColumnArea(_Column(self.form.plate_section, self.masks, self.form), 300))
         self._columns.addWidget(self._centre)
-        self._columns.addWidget(self._scrolled(self._right(), 290))
+        self._columns.addWidget(_ColumnArea(_Column(self.layers, self.run, spare=self._make_keys()), 290))
         self._columns.setStretchFactor(1, 1)
-        self._columns.setSizes([316, 660, 304])
+        self._columns.setSizes([332, 644, 304])
         self._columns.setChildrenCollapsible(False)
         self._rows = QSplitter(Qt.Orientation.Vertical)
         self._rows.addWidget(self._columns)
@@ -67,29 +117,8 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(self._rows)
         self._make_menus()
         self._make_status()
-        self.resize(1280, 800)
-
-    def _left(self) -> QWidget:
-        column = QWidget()
-        layout = QVBoxLayout(column)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(self.form.plate_section)
-        layout.addWidget(self.masks)
-        layout.addWidget(self.form)
-        layout.addStretch(1)
-        return column
-
-    def _right(self) -> QWidget:
-        column = QWidget()
-        layout = QVBoxLayout(column)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(0)
-        layout.addWidget(self.layers)
-        layout.addWidget(self.run)
-        layout.addWidget(self._make_keys())
-        layout.addStretch(1)
-        return column
+        self.resize(_usual_size())
+        self.show_clip("")
 
     def _make_keys(self) -> QWidget:
         """The keys one needs first."""
@@ -100,17 +129,8 @@ class MainWindow(QMainWindow):
         known = [shortcut for group in SHORTCUTS.values() for shortcut in group if shortcut.name in _FIRST_KEYS]
         for place, shortcut in enumerate(known):
             grid.addWidget(QLabel(shortcut.keys[0]), place, 0)
-            grid.addWidget(faint(self.tr(shortcut.sentence), wrap=False), place, 1)
+            grid.addWidget(faint(translate("Shortcuts", shortcut.sentence), wrap=False), place, 1)
         return section(self.tr("Keys"), grid)
-
-    def _scrolled(self, content: QWidget, width: int) -> QScrollArea:
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setWidget(content)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setMinimumWidth(width)
-        area.setMaximumWidth(460)
-        return area
 
     def _make_centre(self) -> QWidget:
         looking = QWidget()
@@ -163,9 +183,9 @@ class MainWindow(QMainWindow):
         for name, label in (("start", self.tr("Start or resume")), ("stop", self.tr("Stop"))):
             self._add(work, name, label)
         for shortcut in SHORTCUTS["Playing"]:
-            self._add(play, shortcut.name, self.tr(shortcut.sentence))
+            self._add(play, shortcut.name, translate("Shortcuts", shortcut.sentence))
         for shortcut in SHORTCUTS["Seeing"]:
-            self._add(see, shortcut.name, self.tr(shortcut.sentence))
+            self._add(see, shortcut.name, translate("Shortcuts", shortcut.sentence))
         see.addSeparator()
         self._add(see, "log", self.tr("Log"))
         helps = self._menu(self.tr("&Help"))
@@ -191,20 +211,29 @@ class MainWindow(QMainWindow):
         self.statusBar().addWidget(self._readout, 1)
         self.statusBar().addPermanentWidget(self._memory)
         self.statusBar().addPermanentWidget(self._engine)
+        self._log_button = QToolButton()
+        self._log_button.setText(self.tr("Log"))
+        self._log_button.setObjectName("flat")
+        self._log_button.setCheckable(True)
+        self._log_button.setToolTip(self.tr("Show or hide the log (Ctrl+L)"))
+        self._log_button.clicked.connect(lambda: self.action.emit("log"))
+        self.statusBar().addPermanentWidget(self._log_button)
 
-    def sizeHint(self) -> QSize:  # noqa: N802 # Qt's name
-        """What fits a small laptop."""
-        return QSize(1280, 800)
-
-    def show_looking(self, looking: bool) -> None:
-        """The viewer, or how to begin."""
-        self._pages.setCurrentIndex(1 if looking else 0)
+    def show_clip(self, name: str) -> None:
+        """The viewer under the clip's name, or how to begin while there is none."""
+        self._pages.setCurrentIndex(1 if name else 0)
+        # Qt adds the program's own name.
+        self.setWindowTitle(name or "Penumbra")
+        begin, further = self.tr("Drop a clip, its masks, a job or a finished folder"), self.tr("Drop masks, or a job")
+        self.dropping.set_sentence(further if name else begin)
 
     def show_recent(self, paths: tuple[str, ...]) -> None:
         """The menu of what was used last."""
         self._recent.clear()
         for path in paths:
             self._recent.addAction(path).triggered.connect(lambda _on=False, path=path: self.recent_asked.emit(path))
+        self._recent.addSeparator()
+        self._recent.addAction(self.tr("Forget these")).triggered.connect(lambda _on=False: self.recent_cleared.emit())
         self._recent.setEnabled(bool(paths))
         self.welcome.show_recent(paths)
 
@@ -226,9 +255,14 @@ class MainWindow(QMainWindow):
 
     def toggle_log(self) -> None:
         """Shows or hides the log."""
-        self.log.setVisible(self.log.isHidden())
-        if self.log.isVisible():
-            self._rows.setSizes([600, 160])
+        self.show_log(self.log.isHidden())
+
+    def show_log(self, shown: bool) -> None:
+        """Shows or hides it as said."""
+        self.log.setVisible(shown)
+        self._log_button.setChecked(shown)
+        if shown:
+            self._rows.setSizes([max(1, self.height() - 200), 160])
 
     def remember(self, preferences: Preferences) -> None:
         """Window and columns as they were."""
@@ -253,6 +287,16 @@ class MainWindow(QMainWindow):
         else:
             event.ignore()
             self.close_asked.emit()
+
+
+def _usual_size() -> QSize:
+    """1280x800, or what a screen of that size leaves beside the window's own frame."""
+    room = QGuiApplication.primaryScreen().availableGeometry()
+    return QSize(1280 if room.width() < 1040 else min(1280, room.width()), min(800, room.height() - 32))
+
+
+def _height(widget: QWidget, width: int) -> int:
+    return widget.heightForWidth(width) if widget.hasHeightForWidth() else widget.sizeHint().height()
 
 
 def _bytes(text: str) -> QByteArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QColor, QDragEnterEvent, QDragMoveEvent, QDropEvent, QPixmap
+from PySide6.QtGui import QColor, QDrag, QDragEnterEvent, QDragMoveEvent, QDropEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from penumbra_gui.views.dropping import dropped_files
 from penumbra_gui.views.parts import ElidedLabel, faint, section, tool
 from penumbra_gui.views.theme import BAD, WARM, icon
 
@@ -55,6 +56,8 @@ class _Row(QWidget):
         swatch.setPixmap(pixmap)
         self.name = QLineEdit(row.name)
         self.name.setAccessibleName(self.tr("Name of mask {0}").format(row.name))
+        self.name.setToolTip(row.name)
+        self.name.setCursorPosition(0)
         self.name.editingFinished.connect(self._rename)
         invert = tool("invert", self.tr("Invert mask {0}").format(row.name))
         invert.setCheckable(True)
@@ -67,17 +70,25 @@ class _Row(QWidget):
         grid.addWidget(self._picker(), 0, 3)
         grid.addWidget(invert, 0, 4)
         grid.addWidget(remove, 0, 5)
-        note = ElidedLabel(row.note or row.path)
-        note.setStyleSheet(f"color: {BAD if row.severity == 'error' else WARM};" if row.note else "")
-        note.setObjectName("" if row.note else "faint")
-        grid.addWidget(note, 1, 2, 1, 4)
+        grid.addWidget(self._note(), 1, 2, 1, 4)
         grid.setColumnStretch(2, 1)
+
+    def _note(self) -> QLabel:
+        """Where the mask is; what is wrong with it is worth more room than one line."""
+        if self._row.note:
+            note = faint(self._row.note)
+            note.setStyleSheet(f"color: {BAD if self._row.severity == 'error' else WARM};")
+            note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            return note
+        path = ElidedLabel(self._row.path, left=True)
+        path.setObjectName("faint")
+        return path
 
     def _picker(self) -> QComboBox:
         picker = QComboBox()
         picker.setAccessibleName(self.tr("Channel of mask {0}").format(self._row.name))
         picker.setToolTip(self.tr("Which channel, or which value of an ID image, is this mask"))
-        picker.setFixedWidth(92)
+        picker.setFixedWidth(98)
         picker.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         choices = list(dict.fromkeys((*self._row.choices, self._row.channel)))
         for choice in choices:
@@ -86,10 +97,19 @@ class _Row(QWidget):
                 pixmap = QPixmap(12, 12)
                 pixmap.fill(QColor("#" + choice.removeprefix("color:")))
                 picker.setItemIcon(picker.count() - 1, pixmap)
+        if sum(choice.startswith(("id:", "color:")) for choice in choices) > 1:
+            picker.insertSeparator(picker.count())
+            picker.addItem(self.tr("One mask per value"), "")
         picker.setCurrentIndex(choices.index(self._row.channel))
-        picker.view().setMinimumWidth(150)
-        picker.activated.connect(lambda place: self._view.channel_chosen.emit(self._index, picker.itemData(place)))
+        picker.view().setMinimumWidth(170)
+        picker.activated.connect(lambda place: self._pick(picker.itemData(place)))
         return picker
+
+    def _pick(self, choice: str) -> None:
+        if choice:
+            self._view.channel_chosen.emit(self._index, choice)
+        else:
+            self._view.split_asked.emit(self._index)
 
     def _rename(self) -> None:
         if self.name.text() != self._row.name:
@@ -103,6 +123,22 @@ class _List(QListWidget):
 
     reordered = Signal()
     files = Signal(list)
+    resized = Signal()
+
+    def startDrag(self, actions: Qt.DropAction) -> None:  # noqa: N802 # Qt's name
+        """Carries the row as it looks; Qt's own picture of it would lack its widget."""
+        row = self.itemWidget(self.currentItem())
+        if row is not None:
+            drag = QDrag(self)
+            drag.setMimeData(self.mimeData([self.currentItem()]))
+            drag.setPixmap(row.grab())
+            drag.setHotSpot(row.mapFromGlobal(self.cursor().pos()))
+            drag.exec(Qt.DropAction.MoveAction)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 # Qt's name
+        """Sentences in the rows break anew."""
+        super().resizeEvent(event)
+        self.resized.emit()
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 # Qt's name
         """Takes files and its own rows."""
@@ -121,18 +157,22 @@ class _List(QListWidget):
     def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 # Qt's name
         """Hands files on; else moves a row."""
         if event.mimeData().hasUrls():
-            self.files.emit([url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()])
+            self.files.emit(dropped_files(event))
         else:
             super().dropEvent(event)
             self.reordered.emit()
 
 
 class MasksView(QWidget):
-    """Indices are the project's, back to front; the list shows the front one on top."""
+    """Indices are the project's, back to front; the list shows the front one on top.
+
+    ``split_asked``: one mask for each value of an ID image, in place of this one.
+    """
 
     add_asked = Signal()
     renamed = Signal(int, str)
     channel_chosen = Signal(int, str)
+    split_asked = Signal(int)
     inverted = Signal(int, bool)
     removed = Signal(int)
     reordered = Signal(list)
@@ -148,6 +188,7 @@ class MasksView(QWidget):
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.reordered.connect(self._tell_order)
         self.list.files.connect(self.dropped)
+        self.list.resized.connect(self._fit_rows)
         self._empty = faint(self.tr("One roto mask per object: drop sequences or movies here, front to back."))
         self._order = faint(self.tr("In front on top; drag to change."))
         buttons = (
@@ -170,16 +211,28 @@ class MasksView(QWidget):
             item = QListWidgetItem()
             item.setData(Qt.ItemDataRole.UserRole, rows[index].name)
             item.setData(Qt.ItemDataRole.AccessibleTextRole, rows[index].name)
+            # Between rows only: one mask is not put into another.
+            item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsDropEnabled)
             self.list.addItem(item)
-            widget = _Row(rows[index], self, index)
-            item.setSizeHint(QSize(0, widget.sizeHint().height()))
-            self.list.setItemWidget(item, widget)
+            self.list.setItemWidget(item, _Row(rows[index], self, index))
         self.list.setCurrentRow(min(selected, self.list.count() - 1))
         self.list.setVisible(bool(rows))
         self._order.setVisible(len(rows) > 1)
         self._empty.setVisible(not rows)
-        height = sum(self.list.sizeHintForRow(i) for i in range(self.list.count())) + 10
-        self.list.setFixedHeight(min(max(height, 60), 232))
+        self._fit_rows()
+
+    def _fit_rows(self) -> None:
+        """Rows as high as what they say, the list as high as its rows up to a bound."""
+        total, width = 10, self.list.viewport().width()
+        for place in range(self.list.count()):
+            item = self.list.item(place)
+            row = self.list.itemWidget(item)
+            if row is None:  # being filled
+                continue
+            height = row.heightForWidth(width) if row.hasHeightForWidth() else row.sizeHint().height()
+            item.setSizeHint(QSize(0, height))
+            total += height
+        self.list.setFixedHeight(min(max(total, 60), 300))
 
     def _names(self) -> list[str]:
         return [str(self.list.item(row).data(Qt.ItemDataRole.UserRole)) for row in range(self.list.count())]

@@ -71,11 +71,12 @@ def section(title: str, *content: QWidget | QLayout, buttons: tuple[QWidget, ...
 
 
 class ElidedLabel(QLabel):
-    """One line that ends in dots where it does not fit; the tooltip has all of it."""
+    """One line with dots in the middle, or at the left, where it does not fit; the tooltip has all of it."""
 
-    def __init__(self, text: str = "") -> None:
+    def __init__(self, text: str = "", left: bool = False) -> None:
         super().__init__()
         self._whole = ""
+        self._mode = Qt.TextElideMode.ElideLeft if left else Qt.TextElideMode.ElideMiddle
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.show_text(text)
 
@@ -91,7 +92,7 @@ class ElidedLabel(QLabel):
 
     def _fit(self) -> None:
         room = max(20, self.width() - 2)
-        self.setText(self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideMiddle, room))
+        self.setText(self.fontMetrics().elidedText(self._whole, self._mode, room))
 
 
 class MessageBar(QFrame):

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal, SignalInstance
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import (
     QGridLayout,
@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from penumbra_gui.views.parts import ElidedLabel, faint, section, tool
+from penumbra_gui.views.strip import draw_strip
 from penumbra_gui.views.theme import ACCENT, FAINT, SUNKEN
 
 
@@ -31,7 +32,6 @@ class QueueRow:
     number: int
     title: str
     state: str
-    removable: bool
 
 
 class LossCurve(QWidget):
@@ -68,12 +68,24 @@ class LossCurve(QWidget):
                 )
                 for (step, _), value in zip(self._points, logs, strict=True)
             ]
-            painter.setPen(QPen(QColor(ACCENT), 1.4))
+            # Each step looks at other frames: what falls is the mean.
+            painter.setPen(QPen(QColor(FAINT).darker(150), 1.0))
             painter.drawPolyline(QPolygonF(dots))
+            painter.setPen(QPen(QColor(ACCENT), 1.6))
+            painter.drawPolyline(QPolygonF(_smoothed(dots)))
             painter.setPen(QColor(FAINT))
             text = self.tr("loss {0}").format(f"{self._points[-1][1]:.4f}")
             painter.drawText(room, Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignRight, text)
         painter.end()
+
+
+def _smoothed(dots: list[QPointF]) -> list[QPointF]:
+    """A running mean over a tenth of the curve."""
+    share, mean, found = 2 / (max(3, len(dots) // 10) + 1), dots[0].y(), []
+    for dot in dots:
+        mean += share * (dot.y() - mean)
+        found.append(QPointF(dot.x(), mean))
+    return found
 
 
 class LivePicture(QWidget):
@@ -84,11 +96,11 @@ class LivePicture(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName(self.tr("Layers as they are learnt"))
         self._image = QImage()
-        self._count = 1
+        self._names: tuple[str, ...] = ("",)
 
-    def show_image(self, image: QImage, count: int) -> None:
-        """A strip of ``count`` pictures beside each other."""
-        self._image, self._count = image, max(1, count)
+    def show_image(self, image: QImage, names: tuple[str, ...]) -> None:
+        """A strip of pictures beside each other, one for each name."""
+        self._image, self._names = image, names
         self.setFixedHeight(self._rows() * self._tile_height() if not image.isNull() else 0)
         self.update()
 
@@ -98,42 +110,44 @@ class LivePicture(QWidget):
 
     def resizeEvent(self, event: object) -> None:  # noqa: N802 # Qt's name
         """Keeps the pictures' shape."""
-        self.show_image(self._image, self._count)
+        self.show_image(self._image, self._names)
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802 # Qt's name
         """Lays the strip's pictures in rows of two."""
         if self._image.isNull():
             return
         painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        width, height = self._image.width() / self._count, self._tile_height()
-        for place in range(self._count):
-            box = QRectF((place % 2) * self.width() / 2, (place // 2) * height, self.width() / 2, height)
-            source = QRectF(place * width, 0, width, self._image.height())
-            painter.drawImage(box.adjusted(1, 1, -1, -1), self._image, source)
+        draw_strip(painter, self._image, self._names, 2, QRectF(self.rect()))
         painter.end()
 
     def _rows(self) -> int:
-        return -(-self._count // 2)
+        return -(-len(self._names) // 2)
 
     def _tile_height(self) -> int:
-        wide = self._image.width() / self._count
+        wide = self._image.width() / len(self._names)
         return round(self.width() / 2 * self._image.height() / max(1.0, wide))
 
 
 class RunView(QWidget):
-    """Buttons say what they ask; what is possible is told by :meth:`show_possible`."""
+    """Buttons say what they ask; what is possible is told by :meth:`show_possible`.
+
+    ``live_changed``: the picture of the refinement to be seen large, None for none, and the names of its parts.
+    """
 
     start_asked = Signal()
     stop_asked = Signal()
     queue_asked = Signal()
     job_removed = Signal(int)
+    job_started = Signal(int)
+    job_opened = Signal(int)
     live_frame_asked = Signal()
+    live_changed = Signal(object, tuple)
     out_asked = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
         self._rows: tuple[QueueRow, ...] | None = None
+        self._learnt: tuple[QImage | None, tuple[str, ...]] = None, ()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -155,10 +169,15 @@ class RunView(QWidget):
         self._bar.setTextVisible(True)
         self._bar.setAccessibleName(self.tr("Progress"))
         self._left = faint(wrap=False)
+        self._left.hide()
         self._curve, self._live = LossCurve(), LivePicture()
         self._live_note = faint()
-        self._here = QPushButton(self.tr("Show this frame"))
-        self._here.setToolTip(self.tr("Refinement shows the viewer's frame from now on"))
+        self.watch = QPushButton(self.tr("Watch large"))
+        self.watch.setCheckable(True)
+        self.watch.setToolTip(self.tr("The viewer shows the layers as they are learnt"))
+        self.watch.toggled.connect(self._tell_live)
+        self._here = QPushButton(self.tr("Learn at this frame"))
+        self._here.setToolTip(self.tr("The pictures below are of the viewer's frame from now on"))
         self._here.clicked.connect(lambda: self.live_frame_asked.emit())
         buttons = QHBoxLayout()
         for button, stretch in ((self.start, 2), (self.stop, 1), (self.queue, 1)):
@@ -167,17 +186,24 @@ class RunView(QWidget):
         words.addWidget(self._stage, 1)
         words.addWidget(self._left)
         live = QHBoxLayout()
-        live.addWidget(self._live_note, 1)
-        live.addWidget(self._here)
+        live.addWidget(self._here, 1)
+        live.addWidget(self.watch, 1)
         self._hint = faint()
-        return section(self.tr("Run"), buttons, self._hint, words, self._bar, self._curve, live, self._live)
+        return section(
+            self.tr("Run"), buttons, self._hint, words, self._bar, self._curve, self._live_note, self._live, live
+        )
 
     def _make_queue(self) -> QWidget:
         self._jobs = QListWidget()
         self._jobs.setAccessibleName(self.tr("Queue"))
         self._jobs.setMaximumHeight(96)
-        remove = tool("remove", self.tr("Take the selected job from the queue"), self._remove)
-        self._queue_section = section(self.tr("Queue"), self._jobs, buttons=(remove,))
+        self._jobs.itemDoubleClicked.connect(lambda: self._tell_job(self.job_opened))
+        self._jobs.setToolTip(self.tr("Double click opens a job"))
+        start = tool("play", self.tr("Run the selected job"), lambda: self._tell_job(self.job_started))
+        remove = tool(
+            "remove", self.tr("Take the selected job from the queue"), lambda: self._tell_job(self.job_removed)
+        )
+        self._queue_section = section(self.tr("Queue"), self._jobs, buttons=(start, remove))
         return self._queue_section
 
     def _make_out(self) -> QWidget:
@@ -219,6 +245,7 @@ class RunView(QWidget):
         self._stage.show_text(message)
         self._stage.setVisible(bool(message))
         self._left.setText(left)
+        self._left.setVisible(bool(left))
         self._bar.setRange(0, total if total or not active else 0)
         self._bar.setFormat("%v / %m" if total else "")
         if total:
@@ -228,15 +255,20 @@ class RunView(QWidget):
             self._bar.setValue(0)
         self._bar.setVisible(active or total > 0)
 
-    def show_learning(self, losses: list[tuple[int, float]], picture: QImage | None, count: int, note: str) -> None:
-        """The curve, and the last picture where there is one."""
+    def show_learning(
+        self, losses: list[tuple[int, float]], picture: QImage | None, names: tuple[str, ...], note: str
+    ) -> None:
+        """The curve, and the last picture where there is one, with a part for each name."""
         self._curve.setVisible(len(losses) > 1)
         self._curve.show_losses(losses)
-        for widget in (self._live, self._live_note, self._here):
+        for widget in (self._live, self._live_note, self._here, self.watch):
             widget.setVisible(picture is not None)
         if picture is not None:
-            self._live.show_image(picture, count)
+            self._live.show_image(picture, names)
             self._live_note.setText(note)
+        if (picture, names) != self._learnt:
+            self._learnt = picture, names
+            self._tell_live()
 
     def show_queue(self, rows: tuple[QueueRow, ...]) -> None:
         """All jobs of this session; left alone, with its selection, while nothing has changed."""
@@ -246,17 +278,20 @@ class RunView(QWidget):
         self._jobs.clear()
         for row in rows:
             item = QListWidgetItem(f"{row.title}\n{row.state}")
-            item.setData(Qt.ItemDataRole.UserRole, row.number if row.removable else None)
+            item.setData(Qt.ItemDataRole.UserRole, row.number)
             item.setToolTip(row.title)
             self._jobs.addItem(item)
         # One job alone is told of above.
         self._queue_section.setVisible(len(rows) > 1)
 
-    def _remove(self) -> None:
+    def _tell_live(self) -> None:
+        picture, names = self._learnt
+        self.live_changed.emit(picture if self.watch.isChecked() else None, names)
+
+    def _tell_job(self, signal: SignalInstance) -> None:
         item = self._jobs.currentItem()
-        number = None if item is None else item.data(Qt.ItemDataRole.UserRole)
-        if number is not None:
-            self.job_removed.emit(number)
+        if item is not None:
+            signal.emit(item.data(Qt.ItemDataRole.UserRole))
 
 
 def read_strip(path: str) -> QImage | None:

@@ -53,10 +53,21 @@ QComboBox::down-arrow:disabled {{ image: none; }}
 QComboBox QLineEdit, QAbstractSpinBox QLineEdit {{ border: none; background: transparent; padding: 0; }}
 QComboBox QAbstractItemView {{ background: {RAISED}; border: 1px solid {LINE}; selection-background-color: #54452c; }}
 QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{ width: 0; border: none; }}
-QCheckBox {{ spacing: 6px; background: transparent; }}
+QDialogButtonBox {{ dialogbuttonbox-buttons-have-icons: 0; }}
+QCheckBox {{ spacing: 7px; background: transparent; }}
+QCheckBox::indicator {{ width: 14px; height: 14px; border-radius: 3px; }}
+QCheckBox::indicator:unchecked {{ background: {SUNKEN}; border: 1px solid #565c61; }}
+QCheckBox::indicator:hover {{ border-color: {FAINT}; }}
+QCheckBox::indicator:checked {{ background: {ACCENT}; border: 1px solid {ACCENT}; image: url("{_IMAGES}/check.svg"); }}
+QCheckBox::indicator:disabled {{ border-color: {LINE}; }}
+QCheckBox::indicator:checked:disabled {{ background: #4c4333; border-color: #4c4333; }}
+QCheckBox:focus {{ color: #f2dcb7; }}
 QLabel {{ background: transparent; }}
 QLabel#heading {{ color: {TEXT}; font-weight: 600; }}
 QLabel#faint {{ color: {FAINT}; }}
+QLabel#dropping {{ background: rgba(26, 28, 29, 160); border: 2px solid {ACCENT}; border-radius: 6px; color: {TEXT};
+  font-size: 15pt; font-weight: 300; }}
+QFrame#dropzone {{ border: 1px dashed #5c6368; border-radius: 8px; }}
 QLabel#title {{ font-size: 18pt; font-weight: 300; }}
 QProgressBar {{ background: {SUNKEN}; border: 1px solid {LINE}; border-radius: 4px; text-align: center; height: 16px; }}
 QProgressBar::chunk {{ background: #8a6a35; border-radius: 3px; }}
@@ -77,6 +88,7 @@ QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
 QStatusBar {{ background: {SUNKEN}; }}
 QStatusBar QLabel {{ color: {FAINT}; padding: 0 6px; }}
 QStatusBar::item {{ border: none; }}
+QStatusBar QToolButton {{ padding: 0 8px; }}
 QFrame#section {{ border: none; border-bottom: 1px solid {SUNKEN}; }}
 QFrame#bar {{ background: {RAISED}; border: none; }}
 QFrame#bar QLabel {{ background: transparent; }}
@@ -111,6 +123,12 @@ _SHAPES = {
     "cut": f'<rect x="2" y="2" width="12" height="12" rx="1.500" stroke-dasharray="2.500 2.500" {_STROKE}/>'
     f'<path {_STROKE} d="M5.500 5.500l5 5M10.500 5.500l-5 5"/>',
 }  # fmt: skip
+# A disc and the half shadow it throws.
+_EMBLEM = (
+    f'<rect width="16" height="16" rx="3.500" fill="{SUNKEN}"/>'
+    f'<circle cx="9.500" cy="9.500" r="4.500" fill="{ACCENT}" fill-opacity=".35"/>'
+    f'<circle cx="6.800" cy="6.800" r="4.200" fill="{ACCENT}"/>'
+)
 
 
 def apply_theme(app: QApplication) -> None:
@@ -139,15 +157,20 @@ def apply_theme(app: QApplication) -> None:
     font.setPointSizeF(9.0)
     app.setFont(font)
     app.setStyleSheet(_SHEET)
+    app.setWindowIcon(_drawn(_EMBLEM, (16, 32, 48, 64, 128, 256)))
 
 
 @cache
 def icon(name: str) -> QIcon:
     """An icon of the panel's own."""
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">{_SHAPES[name]}</svg>'
+    return _drawn(_SHAPES[name], (16, 32, 48))
+
+
+def _drawn(shape: str, sizes: tuple[int, ...]) -> QIcon:
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">{shape}</svg>'
     renderer = QSvgRenderer(QByteArray(svg.encode()))
     made = QIcon()
-    for size in (16, 32, 48):
+    for size in sizes:
         pixmap = QPixmap(QSize(size, size))
         pixmap.fill(Qt.GlobalColor.transparent)
         painter = QPainter(pixmap)

@@ -168,4 +168,7 @@ class TimelineView(QWidget):
         self._range.setText(self.tr("In {0}   Out {1}").format(line.start, line.end))
         speed = f"   {line.speed}x" if abs(line.speed) > 1 else ""
         self._rate.setText(self.tr("{0} fps").format(f"{line.fps:.6g}") + speed)
+        self._loop.blockSignals(True)
+        self._loop.setChecked(line.loop)
+        self._loop.blockSignals(False)
         self._play.setIcon(icon("pause" if line.playing else "play"))

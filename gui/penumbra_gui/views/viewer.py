@@ -1,4 +1,4 @@
-"""The picture: fitted or zoomed, panned, wiped, read out, and a place to drop footage on."""
+"""The picture: fitted or zoomed, panned, wiped and read out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import math
 from PySide6.QtCore import QPoint, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QColor,
-    QDragEnterEvent,
-    QDropEvent,
     QImage,
     QMouseEvent,
     QPainter,
@@ -20,6 +18,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QWidget
 
 from penumbra_gui.models.picture import Picture
+from penumbra_gui.views.strip import draw_strip
 from penumbra_gui.views.theme import ACCENT, FAINT
 
 _CLOSEST, _FARTHEST = 64.0, 0.02
@@ -33,11 +32,9 @@ class ViewerView(QWidget):
     pointed = Signal(int, int)
     left = Signal()
     wiped = Signal(float)
-    dropped = Signal(list)
 
     def __init__(self) -> None:
         super().__init__()
-        self.setAcceptDrops(True)
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMinimumSize(240, 160)
@@ -45,9 +42,10 @@ class ViewerView(QWidget):
         self.setAccessibleName(self.tr("Viewer"))
         self._width, self._height, self._aspect = 0, 0, 1.0
         self._zoom, self._centre, self._fitted = 1.0, QPointF(0.5, 0.5), True
-        self._whole: tuple[Picture, QImage] | None = None
-        self._sharp: tuple[Picture, QImage] | None = None
+        self._whole: tuple[Picture, QImage, QImage | None] | None = None
+        self._sharp: tuple[Picture, QImage, QImage | None] | None = None
         self._wipe: float | None = None
+        self._strip: tuple[QImage, tuple[str, ...]] | None = None
         self._message = ""
         self._dragging: QPoint | None = None
         self._wiping = False
@@ -62,12 +60,11 @@ class ViewerView(QWidget):
 
     def show_picture(self, picture: Picture, sharp: bool = False) -> None:
         """``sharp``: a picture of the visible part, laid over the one of the whole canvas."""
-        rows, columns = picture.pixels.shape[:2]
-        image = QImage(picture.pixels.data, columns, rows, columns * 4, QImage.Format.Format_RGB32)
+        shown = picture, _image(picture), None if picture.other is None else _image(picture.other)
         if sharp:
-            self._sharp = picture, image
+            self._sharp = shown
         else:
-            self._whole, self._sharp = (picture, image), None
+            self._whole, self._sharp = shown, None
         self._message = ""
         self.update()
 
@@ -76,6 +73,11 @@ class ViewerView(QWidget):
         if text != self._message:
             self._message = text
             self.update()
+
+    def show_strip(self, image: QImage | None, names: tuple[str, ...]) -> None:
+        """Pictures beside each other, one for each name, in place of the frame; None shows the frame again."""
+        self._strip = None if image is None else (image, names)
+        self.update()
 
     def set_wipe(self, share: float | None) -> None:
         """Where the wipe's line stands, None without one."""
@@ -117,6 +119,8 @@ class ViewerView(QWidget):
             if shown is None:
                 continue
             picture = shown[0]
+            if picture.other is not None and self._wipe is not None and x >= self._wipe * self._width:
+                picture = picture.other
             left, top, width, height = picture.place
             if left <= x < left + width and top <= y < top + height:
                 rows, columns = picture.linear.shape[:2]
@@ -155,11 +159,17 @@ class ViewerView(QWidget):
         """Draws the picture, the sharp part over it, the wipe's line and words."""
         painter = QPainter(self)
         painter.fillRect(self.rect(), QColor("#151617"))
+        if self._strip is not None:
+            image, names = self._strip
+            columns = 1 if len(names) == 1 else 2 if len(names) <= 4 else 3
+            draw_strip(painter, image, names, columns, QRectF(self.rect()).adjusted(4, 4, -4, -4))
+            painter.end()
+            return
         box = self._box()
         for shown in (self._whole, self._sharp):
             if shown is not None and self._width:
                 painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, self.scale * shown[0].step < 2)
-                painter.drawImage(self._on_screen(shown[0].place, box), shown[1])
+                self._draw(painter, shown, box)
         if self._wipe is not None and self._width:
             x = box.x() + self._wipe * box.width()
             painter.setPen(QPen(QColor(ACCENT), 1.5))
@@ -167,6 +177,16 @@ class ViewerView(QWidget):
         if self._message:
             self._draw_message(painter)
         painter.end()
+
+    def _draw(self, painter: QPainter, shown: tuple[Picture, QImage, QImage | None], box: QRectF) -> None:
+        place = self._on_screen(shown[0].place, box)
+        painter.drawImage(place, shown[1])
+        if shown[2] is not None and self._wipe is not None:
+            edge = box.x() + self._wipe * box.width()
+            painter.save()
+            painter.setClipRect(QRectF(edge, 0, max(0.0, self.width() - edge), self.height()))
+            painter.drawImage(place, shown[2])
+            painter.restore()
 
     def _draw_message(self, painter: QPainter) -> None:
         text_box = QRectF(self.rect()).adjusted(24, 12, -24, -12)
@@ -228,17 +248,14 @@ class ViewerView(QWidget):
         """Nothing is pointed at any more."""
         self.left.emit()
 
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 # Qt's name
-        """Takes files."""
-        if event.mimeData().hasUrls():
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 # Qt's name
-        """Hands files on."""
-        self.dropped.emit([url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()])
-
     def _near_wipe(self, position: QPointF) -> bool:
         if self._wipe is None or not self._width:
             return False
         box = self._box()
         return abs(position.x() - box.x() - self._wipe * box.width()) < _GRAB
+
+
+def _image(picture: Picture) -> QImage:
+    """Without a copy: the picture has to outlive it."""
+    rows, columns = picture.pixels.shape[:2]
+    return QImage(picture.pixels.data, columns, rows, columns * 4, QImage.Format.Format_RGB32)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from penumbra_gui.views.parts import faint
 from penumbra_gui.views.theme import ACCENT
 
 
 class WelcomeView(QWidget):
-    """Shown while no clip is open; also a place to drop one on."""
+    """Shown while no clip is open."""
 
     open_asked = Signal()
     sample_asked = Signal()
     recent_asked = Signal(str)
-    dropped = Signal(list)
 
     def __init__(self) -> None:
         super().__init__()
-        self.setAcceptDrops(True)
         title = QLabel(self.tr("One layer per object, shadows included"))
         title.setObjectName("title")
         title.setWordWrap(True)
@@ -49,23 +46,28 @@ class WelcomeView(QWidget):
         buttons.addWidget(self._sample)
         buttons.addStretch(1)
         self._note = faint()
+        self._note.hide()
         self._recent = QVBoxLayout()
         self._recent.setSpacing(2)
-        inner = QWidget()
-        inner.setMaximumWidth(520)
+        inner = QFrame()
+        inner.setObjectName("dropzone")
+        inner.setMaximumWidth(600)
         column = QVBoxLayout(inner)
-        column.setSpacing(12)
-        column.addStretch(2)
+        column.setContentsMargins(28, 26, 28, 24)
+        column.setSpacing(14)
         column.addWidget(title)
         column.addLayout(grid)
         column.addLayout(buttons)
         column.addWidget(self._note)
         column.addLayout(self._recent)
-        column.addStretch(3)
-        row = QHBoxLayout(self)
+        row = QHBoxLayout()
         row.addStretch(1)
-        row.addWidget(inner, 8)
+        row.addWidget(inner, 16)
         row.addStretch(1)
+        whole = QVBoxLayout(self)
+        whole.addStretch(2)
+        whole.addLayout(row)
+        whole.addStretch(3)
 
     def show_recent(self, paths: tuple[str, ...]) -> None:
         """What was used last."""
@@ -87,13 +89,5 @@ class WelcomeView(QWidget):
     def show_busy(self, text: str) -> None:
         """What is being done; empty when nothing is."""
         self._note.setText(text)
+        self._note.setVisible(bool(text))
         self._sample.setEnabled(not text)
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802 # Qt's name
-        """Takes files."""
-        if event.mimeData().hasUrls():
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802 # Qt's name
-        """Hands files on."""
-        self.dropped.emit([url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()])
