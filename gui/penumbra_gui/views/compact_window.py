@@ -6,6 +6,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QImage
 from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from penumbra_gui.views.dropping import Dropping
 from penumbra_gui.views.job_form import JobFormView
 from penumbra_gui.views.masks import MasksView
 from penumbra_gui.views.parts import ElidedLabel, MessageBar, section
@@ -41,6 +42,9 @@ class CompactWindow(QWidget):
         self._plate, self._folder = ElidedLabel(), ElidedLabel()
         self._folder.setObjectName("faint")
         self.messages, self.masks, self.form, self.run = MessageBar(), MasksView(), JobFormView(), _CompactRunView()
+        dropping = Dropping(self)
+        dropping.set_sentence(self.tr("Drop masks"))
+        dropping.dropped.connect(lambda paths: self.masks.isVisible() and self.masks.dropped.emit(paths))
         # Both are the host's.
         self.form.plate_section.hide()
         self.form.output_section.hide()
