@@ -44,7 +44,7 @@ class CompactWindow(QWidget):
         self.messages, self.masks, self.form, self.run = MessageBar(), MasksView(), JobFormView(), _CompactRunView()
         dropping = Dropping(self)
         dropping.set_sentence(self.tr("Drop masks"))
-        dropping.dropped.connect(lambda paths: self.masks.isVisible() and self.masks.dropped.emit(paths))
+        dropping.dropped.connect(self._take_files)
         # Both are the host's.
         self.form.plate_section.hide()
         self.form.output_section.hide()
@@ -59,6 +59,10 @@ class CompactWindow(QWidget):
     def sizeHint(self) -> QSize:  # noqa: N802 # Qt's name
         """Beside a host's own window."""
         return QSize(520, 640)
+
+    def _take_files(self, paths: list[str]) -> None:
+        if not self.masks.isHidden():
+            self.masks.dropped.emit(paths)
 
     def show_clip(self, plate: str, folder: str) -> None:
         """What is taken apart, and where the layers go."""
