@@ -19,6 +19,7 @@ SCALE = sys.argv[2] if len(sys.argv) > 2 else "1"
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ["QT_SCALE_FACTOR"] = SCALE
 
+import cv2  # noqa: E402 # the scale has to stand before Qt is loaded
 from PySide6.QtCore import QEventLoop, QPoint  # noqa: E402 # the scale has to stand before Qt is loaded
 from PySide6.QtGui import QPixmap  # noqa: E402
 from PySide6.QtWidgets import QApplication, QWidget  # noqa: E402
@@ -32,15 +33,17 @@ from penumbra_gui.views.compact_window import CompactWindow  # noqa: E402
 from penumbra_gui.views.dialogs import PreferencesDialog, ShortcutsDialog  # noqa: E402
 from penumbra_gui.views.theme import apply_theme  # noqa: E402
 
-STEPS = 24
+STEPS, PATIENCE = 24, 600.0
 
 
-def spin(app: QApplication, until: Callable[[], bool], seconds: float = 600.0) -> None:
-    """Runs the event loop until a condition or the time."""
+def spin(app: QApplication, until: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Runs the event loop until a condition, which has to come, or for a few seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and not until():
         app.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
         time.sleep(0.005)
+    if seconds >= PATIENCE and not until():
+        raise TimeoutError("what was waited for never came")
 
 
 def main() -> None:
@@ -83,13 +86,14 @@ def draw_compact(app: QApplication, job_file: Path) -> QPixmap:
     return picture
 
 
-def with_holes(mask: MaskSettings) -> MaskSettings:
-    """The same mask, three frames of it lost."""
+def misfit(mask: MaskSettings) -> MaskSettings:
+    """The same mask, made for a proxy of another shape."""
     whole = Path(mask.path)
-    folder = whole.parent / "from_roto"
+    folder = whole.parent / "proxy"
     folder.mkdir()
-    for frame in (frame for frame in range(24) if frame not in (9, 10, 17)):
-        shutil.copy(whole.parent / (whole.name % frame), folder)
+    for frame in range(24):
+        picture = cv2.imread(str(whole.parent / (whole.name % frame)))
+        cv2.imwrite(str(folder / (whole.name % frame)), cv2.resize(picture, (160, 90)))
     return replace(mask, path=str(folder / whole.name))
 
 
@@ -106,7 +110,7 @@ def draw(app: QApplication, panel: Panel, job: Path, save: Callable[[str, QWidge
     still()
     save("clip", window)
     chosen = panel.session.project
-    panel.project.take_project(replace(chosen, masks=(chosen.masks[0], with_holes(chosen.masks[1]))))
+    panel.project.take_project(replace(chosen, masks=(chosen.masks[0], misfit(chosen.masks[1]))))
     spin(app, lambda: panel.session.verdict is not None and not panel.session.verdict.usable)
     still()
     save("mask_error", window)

@@ -6,6 +6,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QImage
 from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from penumbra_gui.views.dropping import Dropping
 from penumbra_gui.views.job_form import JobFormView
 from penumbra_gui.views.masks import MasksView
 from penumbra_gui.views.parts import ElidedLabel, MessageBar, section
@@ -41,6 +42,9 @@ class CompactWindow(QWidget):
         self._plate, self._folder = ElidedLabel(), ElidedLabel()
         self._folder.setObjectName("faint")
         self.messages, self.masks, self.form, self.run = MessageBar(), MasksView(), JobFormView(), _CompactRunView()
+        dropping = Dropping(self)
+        dropping.set_sentence(self.tr("Drop masks"))
+        dropping.dropped.connect(self._take_files)
         # Both are the host's.
         self.form.plate_section.hide()
         self.form.output_section.hide()
@@ -55,6 +59,10 @@ class CompactWindow(QWidget):
     def sizeHint(self) -> QSize:  # noqa: N802 # Qt's name
         """Beside a host's own window."""
         return QSize(520, 640)
+
+    def _take_files(self, paths: list[str]) -> None:
+        if not self.masks.isHidden():
+            self.masks.dropped.emit(paths)
 
     def show_clip(self, plate: str, folder: str) -> None:
         """What is taken apart, and where the layers go."""

@@ -174,4 +174,4 @@ class ShortcutsDialog(QDialog):
         column.addWidget(area)
         column.addWidget(buttons)
         hint = inner.sizeHint()
-        self.resize(min(hint.width() + 60, 1160), min(hint.height() + 90, 700))
+        self.resize(min(hint.width() + 60, 1160), min(hint.height() + 72, 700))
