@@ -193,6 +193,8 @@ def test_a_sentence_stays_a_sentence_whatever_it_quotes() -> None:
     with pytest.raises(JobError) as caught:
         FrameRange.parse("9" * 1_000_000)
     assert len(str(caught.value)) < 1500
+    # Spelled out, half a character is six.
+    assert len(str(PenumbraError("\udcff" * 5000))) < 1500
     str(PenumbraError("A file called \udcff.")).encode("utf-8")
 
 
