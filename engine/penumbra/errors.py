@@ -32,9 +32,10 @@ class PenumbraError(Exception):
 
 def _tellable(text: str) -> str:
     """Without the middle where it is too long; halves of characters, as in file names of other encodings, spelled."""
-    if len(text) > LONGEST_SENTENCE:
-        text = f"{text[: LONGEST_SENTENCE * 2 // 3]} ... {text[-LONGEST_SENTENCE // 4 :]}"
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    if len(text) <= LONGEST_SENTENCE:
+        return text
+    return f"{text[: LONGEST_SENTENCE * 2 // 3]} ... {text[-LONGEST_SENTENCE // 4 :]}"
 
 
 class JobError(PenumbraError):

@@ -36,7 +36,7 @@ def main() -> None:
     dictionary = HERE / "words.dict"
     options = [
         f"-max_total_time={seconds}",
-        "-timeout=10",
+        "-timeout=60",
         "-rss_limit_mb=2048",
         "-max_len=4096",
         "-print_final_stats=1",

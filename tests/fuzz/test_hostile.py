@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import struct
 import sys
 import threading
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +50,7 @@ from penumbra.read import inspect_footage, open_mask, open_plate
 from penumbra.read.sequences import find_clip
 from penumbra.storage import read_text
 from penumbra.track import read_homographies
+from penumbra.training.import_official import import_official
 from penumbra.training.pretrain.settings import settings_from_json
 from penumbra.write.fusion_setting import import_table, setting_text
 from penumbra.write.timeline import timeline_text
@@ -189,6 +193,8 @@ def test_a_sentence_stays_a_sentence_whatever_it_quotes() -> None:
     with pytest.raises(JobError) as caught:
         FrameRange.parse("9" * 1_000_000)
     assert len(str(caught.value)) < 1500
+    # Spelled out, half a character is six.
+    assert len(str(PenumbraError("\udcff" * 5000))) < 1500
     str(PenumbraError("A file called \udcff.")).encode("utf-8")
 
 
@@ -237,10 +243,11 @@ def footage() -> Footage:
     return Footage("plate", (1, 2, 3), region, region, LinearSpace("lin_rec709"), "lin_rec709")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such files there")
 def test_a_file_without_an_end_is_not_read(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    for path in (Path("/dev/zero"), pipe):
+    for path in (Path("/dev/zero"), pipe, tmp_path):
         with pytest.raises(OSError, match="it is no file"):
             read_text(path)
         with pytest.raises(JobError, match="cannot be read"):
@@ -430,3 +437,74 @@ def test_a_timecode_of_nonsense_in_a_movie_does_not_end_a_run(tmp_path: Path) ->
         container.mux(stream.encode())
     with open_plate(PlateSettings(str(tmp_path / "plate.mkv"))) as plate:
         assert plate.footage.timecode is None
+
+
+class Attack:
+    """Unpickled without restriction this makes a folder."""
+
+    def __init__(self, victim: Path) -> None:
+        self._victim = victim
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self._victim),)
+
+
+def test_a_published_checkpoint_that_is_a_lone_leaf_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "tree.pkl").write_bytes(pickle.dumps(0, protocol=4))
+    with (tmp_path / "arrays.npy").open("wb") as file:
+        np.save(file, np.zeros(3, np.float32))
+    with pytest.raises(WeightsError):
+        import_official(tmp_path)
+
+
+def test_a_training_checkpoint_that_would_run_code_does_not(tmp_path: Path) -> None:
+    import torch
+
+    from penumbra.training.pretrain.checkpoint import CHECKPOINT, restore
+
+    torch.save({"network": Attack(tmp_path / "victim")}, tmp_path / CHECKPOINT)
+    taken: list[object] = []
+    trainer: Any = SimpleNamespace(device="cpu", restore=taken.append)
+    with pytest.raises(WeightsError, match="does not fit"):
+        restore(trainer, tmp_path)
+    assert not taken
+    assert not (tmp_path / "victim").exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x80\x02}q\x00.", b"\x00" * 1000, b"[" * 1000])
+def test_a_damaged_training_checkpoint_is_a_sentence(tmp_path: Path, data: bytes) -> None:
+    from penumbra.training.pretrain.checkpoint import CHECKPOINT, restore
+
+    (tmp_path / CHECKPOINT).write_bytes(data)
+
+    def refuse(state: dict[str, object]) -> None:
+        raise KeyError(next(iter(state), "network"))
+
+    trainer: Any = SimpleNamespace(device="cpu", restore=refuse)
+    with pytest.raises(WeightsError, match="does not fit"):
+        restore(trainer, tmp_path)
+
+
+@pytest.mark.parametrize("location", ["secret.bin", "../secret.bin", "{absolute}", "./a/../../secret.bin"])
+def test_a_graph_cannot_read_another_file(tmp_path: Path, location: str) -> None:
+    import onnx
+
+    from penumbra.decompose import LayerModels
+
+    (tmp_path / "graphs").mkdir()
+    for place in (tmp_path, tmp_path / "graphs"):
+        (place / "secret.bin").write_bytes(struct.pack("<4f", 1, 2, 3, 4))
+    secret = onnx.helper.make_tensor("secret", onnx.TensorProto.FLOAT, [4], bytes(16), raw=True)
+    onnx.external_data_helper.set_external_data(
+        secret, location.format(absolute=tmp_path / "secret.bin"), offset=0, length=16
+    )
+    secret.ClearField("raw_data")
+    output = onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, [4])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["secret"], ["features"])], "stolen", [], [output], [secret]
+    )
+    for name in ("frame_encoder", "mask_encoder", "layer_decoder"):
+        data = onnx.helper.make_model(graph).SerializeToString()
+        (tmp_path / "graphs" / f"{name}.onnx").write_bytes(data)
+    with pytest.raises(WeightsError, match="refers to other files"):
+        LayerModels.load(tmp_path / "graphs", "cpu")

@@ -162,7 +162,7 @@ def _read_parameters(path: Path, leaves: list[tuple[str, ...]]) -> dict[str, Arr
         with path.open("rb") as file:
             for leaf in leaves:
                 array = _read_array(file, path)
-                if leaf[0] == "params":
+                if leaf[:1] == ("params",):
                     parameters["/".join(leaf[1:])] = array
             if file.read(1):
                 raise WeightsError(f"{path} holds more arrays than tree.pkl names.", FIX)
