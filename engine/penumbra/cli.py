@@ -407,6 +407,26 @@ def import_weights(
 
 
 @app.command()
+def export(
+    weights: Annotated[Path, typer.Argument(help="A .safetensors file, such as pretraining's ema.safetensors.")],
+    folder: Annotated[Path, typer.Argument(help="Where weights.safetensors and the three ONNX graphs are written.")],
+    half: Annotated[bool, typer.Option("--half", help="Store float16: half the size.")] = False,
+) -> None:
+    """Make the graphs that prediction runs from trained weights, as they ship with the engine."""
+
+    def work(on_event: OnEvent) -> None:
+        from penumbra.network import load_weights, save_weights
+        from penumbra.training.export import export_graphs
+
+        network, contract, metadata = load_weights(weights)
+        save_weights(network, folder / "weights.safetensors", contract, metadata, half)
+        export_graphs(network, contract, folder, half)
+        print(f"{folder}: {contract.height}x{contract.width}, {contract.window} frames")  # noqa: T201
+
+    _guard(work, json_events=False)
+
+
+@app.command()
 def score(
     clip: Annotated[Path, typer.Argument(help="A clip with ground truth, as synth writes it.")],
     output: Annotated[Path, typer.Argument(help="What decompose made of it, objects called obj0, obj1, ...")],

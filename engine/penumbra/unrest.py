@@ -19,11 +19,12 @@ REACH = 0.12  # of the width: nearer to a mask a shadow is likelier than a backg
 OUTSIDE = 0.02  # coverage below which a pixel is outside a mask
 WINDOW = 1.0  # widths: wide, because a window that a shadow or a reflection fills would take it for the ground
 SHADES = 5  # of brightness, and of warmth, that are told apart
-ENOUGH = 0.05  # of the pixels alike in a window must be far from masks to be believed
-# Which of the differences in order is the typical one: above the middle, because foam is sparse and bright.
-QUANTILE = 0.6
+ENOUGH = 0.2  # of the pixels alike in a window must be far from masks to be believed
+# Which of the differences in order is the typical one: the median.
+QUANTILE = 0.5
 # Differences in display units between which it is told; below the first nothing differs.
 LEVELS = np.geomspace(0.004, 1.0, 24).astype(np.float32)
+ROUNDING = np.sqrt(LEVELS[1] / LEVELS[0])  # what lies between two of them is told as their geometric mean
 BRIGHTNESS = np.array([0.3, 0.6, 0.1], np.float32)
 
 
@@ -34,7 +35,9 @@ def unrest(shown: FloatArray, behind: FloatArray, covered: FloatArray) -> FloatA
     coverage of all masks. A quantile over what is alike and far from masks, so that a shadow longer than ``REACH`` does
     not count as the background's: it is thin. 0 where the masks leave too little to judge by.
     """
-    difference = np.sqrt(np.square(shown - behind).sum(-1))
+    # Smoothed as the lift smooths what it compares with this, so that grain weighs the same in both.
+    signed = cv2.GaussianBlur(shown - behind, (5, 5), 1.0)
+    difference = np.sqrt(np.square(signed).sum(-1))
     far = _far(covered)
     side = 2 * max(1, round(WINDOW * covered.shape[1] / 2)) + 1
     shades = _shades(behind)
@@ -43,7 +46,7 @@ def unrest(shown: FloatArray, behind: FloatArray, covered: FloatArray) -> FloatA
     for level in LEVELS:
         place += _count(far * (difference <= level), shades, side) < QUANTILE * seen
     known = (place > 0) & (seen > ENOUGH * alike)
-    values = np.where(known, np.append(LEVELS, LEVELS[-1])[place], 0).astype(np.float32)
+    values = np.where(known, np.append(LEVELS, LEVELS[-1])[place] / ROUNDING, 0).astype(np.float32)
     return np.asarray(cv2.GaussianBlur(values, (0, 0), max(1.0, 0.01 * covered.shape[1])), np.float32)
 
 
