@@ -91,8 +91,8 @@ def sliding(clip, session, window, stride):
     return np.stack(result)
 
 
-def ours(clip, models, both_sides):
-    return np.stack([layers for _, layers in decompose(clip, models, both_sides=both_sides)])
+def ours(clip, models, both_sides, mirrored=False):
+    return np.stack([layers for _, layers in decompose(clip, models, both_sides=both_sides, mirrored=mirrored)])
 
 
 def main():

@@ -81,7 +81,7 @@ def test_layers_are_the_networks_window_by_window(
 ) -> None:
     clip = clip_of(count)
     seen = []
-    for index, layers in decompose(clip, models, stride):
+    for index, layers in decompose(clip, models, stride, mirrored=False):
         seen.append(index)
         assert layers.shape == (2, 32, 48, 4)
         assert layers.dtype == np.float32
@@ -94,9 +94,18 @@ def test_layers_are_the_networks_window_by_window(
 
 def test_working_size_and_number_of_objects_are_free(network: LayerNetwork, models: LayerModels) -> None:
     clip = clip_of(6, objects=1, height=48, width=16)
-    layers = dict(decompose(clip, models))
+    layers = dict(decompose(clip, models, mirrored=False))
     expected = predicted_by_torch(network, clip, windows_for(3, 6, 5, 3))
     np.testing.assert_allclose(premultiply(layers[3]), expected, atol=1e-4)
+
+
+def test_a_mirrored_clip_gives_mirrored_layers(models: LayerModels) -> None:
+    clip = clip_of(7)
+    frames, background = (np.ascontiguousarray(part[:, :, ::-1]) for part in (clip.frames, clip.background))
+    masks, valid = np.ascontiguousarray(clip.masks[..., ::-1]), np.ascontiguousarray(clip.valid[..., ::-1])
+    mirrored = replace(clip, frames=frames, masks=masks, background=background, valid=valid)
+    for (_, layers), (_, other) in zip(decompose(clip, models), decompose(mirrored, models), strict=True):
+        np.testing.assert_allclose(premultiply(layers), premultiply(other[:, :, ::-1]), atol=1e-5)
 
 
 class CountingSession:
@@ -112,7 +121,7 @@ class CountingSession:
 
 def test_one_window_a_frame_is_the_one_around_it(network: LayerNetwork, models: LayerModels) -> None:
     clip = clip_of(16)
-    layers = dict(decompose(clip, models, both_sides=False))
+    layers = dict(decompose(clip, models, both_sides=False, mirrored=False))
     for index in (0, 8, 15):
         expected = predicted_by_torch(network, clip, [central_window(index, 16, 5, 3)])
         np.testing.assert_allclose(premultiply(layers[index]), expected, atol=1e-4)
@@ -139,9 +148,10 @@ def test_every_frame_and_mask_is_encoded_once(models: LayerModels) -> None:
     sessions = {name: CountingSession(session, counts, name) for name, session in models.sessions.items()}
     count, objects = 37, 2
     assert len(list(decompose(clip_of(count, height=16, width=32), replace(models, sessions=sessions)))) == count
-    assert counts["frame_encoder"] == count + 1  # and what a hidden frame looks like
-    assert counts["mask_encoder"] == count * objects
-    assert counts["layer_decoder"] <= 2 * count
+    views = 2  # the clip and its mirror image
+    assert counts["frame_encoder"] == views * (count + 1)  # and what a hidden frame looks like
+    assert counts["mask_encoder"] == views * count * objects
+    assert counts["layer_decoder"] <= views * 2 * count
 
 
 def test_memory_is_flat_in_the_number_of_frames(models: LayerModels) -> None:

@@ -30,6 +30,7 @@ def decompose(
     on_progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     both_sides: bool = True,
+    mirrored: bool = True,
 ) -> Iterator[tuple[int, FloatArray]]:
     """Yield (index, layers) for every frame of the clip, in order.
 
@@ -38,10 +39,13 @@ def decompose(
     ``on_progress`` gets (frames done, frames in all). Memory is flat in the number of frames.
 
     Each frame is hidden in turn and predicted from the windows :func:`penumbra.windows.windows_for` gives, the two
-    predictions averaged premultiplied; or, not ``both_sides``, from one window around it at half the cost. The next
-    frames are predicted while the caller deals with those it got. Where memory does not suffice, fewer are predicted
-    at once. Raises :class:`Stopped` when ``should_stop`` says so, after a whole frame, :class:`TooShortError` for a
-    clip of one frame, which would be predicted from nothing, :class:`OutOfMemoryError` where one window is too much.
+    predictions averaged premultiplied; or, not ``both_sides``, from one window around it at half the cost. With
+    ``mirrored`` the clip's mirror image is predicted too and averaged in, at twice the cost: what the network is unsure
+    of it is unsure of differently there. The next frames are predicted while the caller deals with those it got. Where
+    memory does not suffice, fewer are predicted at once.
+
+    Raises :class:`Stopped` when ``should_stop`` says so, after a whole frame, :class:`TooShortError` for a clip of one
+    frame, which would be predicted from nothing, :class:`OutOfMemoryError` where one window is too much.
     """
     count = len(clip.numbers)
     if count < 2:
@@ -49,13 +53,16 @@ def decompose(
     windows = _windows(count, models.contract.window, stride or models.contract.stride, both_sides)
     # One worker: the graphs themselves spread over the cores.
     with ThreadPoolExecutor(1) as worker:
-        encodings = _Encodings(clip, models, _last_uses(windows))
+        views = [
+            _Encodings(clip, models, _last_uses(windows), turned)
+            for turned in ((False, True) if mirrored else (False,))
+        ]
         groups = _groups(windows, clip, models)
-        ahead = worker.submit(_layers, models, encodings, windows, groups[0])
+        ahead = worker.submit(_layers, models, views, windows, groups[0])
         for position, group in enumerate(groups):
             finished = ahead.result()
             if position + 1 < len(groups):
-                ahead = worker.submit(_layers, models, encodings, windows, groups[position + 1])
+                ahead = worker.submit(_layers, models, views, windows, groups[position + 1])
             for index, layers in zip(group, finished, strict=True):
                 if should_stop is not None and should_stop():
                     raise Stopped(f"Stopped with {index} of {count} frames predicted.", "Add --resume to go on.")
@@ -100,10 +107,12 @@ class _Batches:
 
 
 class _Encodings:
-    """Features of frames and masks, each computed once and kept while a window still to come needs it."""
+    """Features of frames and masks, or of their mirror images, each computed once and kept while a window still to
+    come needs it.
+    """
 
-    def __init__(self, clip: WorkingClip, models: LayerModels, last_uses: dict[int, int]) -> None:
-        self._clip, self._models, self._last_uses = clip, models, last_uses
+    def __init__(self, clip: WorkingClip, models: LayerModels, last_uses: dict[int, int], mirrored: bool) -> None:
+        self._clip, self._models, self._last_uses, self.mirrored = clip, models, last_uses, mirrored
         self._kept: dict[int, tuple[FloatArray, FloatArray]] = {}
         self.batches = _Batches()
         self.hidden, self.skip = models.encode_hidden(*clip.frames.shape[1:3])
@@ -121,6 +130,8 @@ class _Encodings:
     def _encode(self, start: int) -> None:
         frames = _network_range(self._clip.frames[start : start + GROUP]).transpose(0, 3, 1, 2)
         masks = _network_range(self._clip.masks[start : start + GROUP])
+        if self.mirrored:
+            frames, masks = frames[..., ::-1], np.ascontiguousarray(masks[..., ::-1])
         features = self.batches(self._models.encode_frames, np.ascontiguousarray(frames))
         mask_features = self.batches(self._models.encode_masks, masks.reshape(-1, 1, *masks.shape[2:]))
         mask_features = mask_features.reshape(*masks.shape[:2], *mask_features.shape[1:])
@@ -130,17 +141,20 @@ class _Encodings:
 
 
 def _layers(
-    models: LayerModels, encodings: _Encodings, windows: list[tuple[Window, ...]], group: range
+    models: LayerModels, views: list[_Encodings], windows: list[tuple[Window, ...]], group: range
 ) -> list[FloatArray]:
     """The layers (K, H, W, 4) of each frame of a group."""
-    predictions = _predict(models, encodings, [window for index in group for window in windows[index]])
-    encodings.forget_until(group[-1])
+    asked = [window for index in group for window in windows[index]]
+    predictions = [_predict(models, view, asked) for view in views]
+    for view in views:
+        view.forget_until(group[-1])
     ends = np.cumsum([len(windows[index]) for index in group])
-    return [_average(part) for part in np.split(predictions, ends[:-1])]
+    parts = [np.split(prediction, ends[:-1]) for prediction in predictions]
+    return [_average(np.concatenate(same)) for same in zip(*parts, strict=True)]
 
 
 def _predict(models: LayerModels, encodings: _Encodings, windows: list[Window]) -> FloatArray:
-    """One prediction per window: (B, K, H, W, 4) straight RGBA in [0, 1]."""
+    """One prediction per window, the right way round: (B, K, H, W, 4) straight RGBA in [0, 1]."""
     features, mask_features = [], []
     for window in windows:
         pairs = [encodings[frame] for frame in window.frames]
@@ -153,7 +167,8 @@ def _predict(models: LayerModels, encodings: _Encodings, windows: list[Window]) 
     visible[np.arange(len(windows)), targets] = 0
     skips = np.repeat(encodings.skip[None], len(windows), axis=0)
     rgba = encodings.batches(models.decode, np.stack(features), skips, np.stack(mask_features), visible, targets)
-    return (rgba * 0.5 + 0.5).transpose(0, 1, 3, 4, 2)
+    unit = (rgba * 0.5 + 0.5).transpose(0, 1, 3, 4, 2)
+    return unit[:, :, :, ::-1] if encodings.mirrored else unit
 
 
 def _average(predictions: FloatArray) -> FloatArray:
