@@ -171,7 +171,7 @@ def run(job: Job, on_event: OnEvent, resume: bool = False, report: Reporter | No
     except Exception as error:
         if _out_of_memory(error):
             raise OutOfMemoryError(
-                "There is not enough memory for one frame of this plate.",
+                f"There is not enough memory for this plate; it ran out in the stage {report.stage_now}.",
                 "Close other programs or use a larger machine, then run with --resume.",
             ) from error
         if isinstance(error, OSError):
