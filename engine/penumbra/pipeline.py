@@ -40,7 +40,7 @@ from penumbra.errors import (
 from penumbra.events import Event, OnEvent
 from penumbra.frames import Footage, Mask, WorkingClip
 from penumbra.job import Job
-from penumbra.journal import Journal, job_digest
+from penumbra.journal import WORK_FOLDER, Journal, job_digest
 from penumbra.layer_graph import layer_graph, portable_path
 from penumbra.lift import Noise, lift_frame, measure_noise, split_layer
 from penumbra.lift.solve import HALF_MAX, Precision
@@ -529,7 +529,8 @@ def rewrite_composites(folder: Path) -> None:
         plate = _plate_pattern(manifest["job"]["plate"]["path"], folder)
     except FootageError:
         plate = None
-    write_composites(folder, layer_graph(manifest, plate))
+    with hold(folder / WORK_FOLDER):
+        write_composites(folder, layer_graph(manifest, plate))
 
 
 def _plate_pattern(plate: str, output: Path) -> str | None:
