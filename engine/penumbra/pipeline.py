@@ -43,7 +43,7 @@ from penumbra.errors import (
 from penumbra.events import Event, OnEvent
 from penumbra.frames import Footage, Mask, WorkingClip
 from penumbra.job import Job
-from penumbra.journal import FRAMES_APART, NANOSECONDS, Journal, job_identity
+from penumbra.journal import FRAMES_APART, NANOSECONDS, WORK_FOLDER, Journal, job_identity
 from penumbra.layer_graph import layer_graph, portable_path
 from penumbra.lift import Noise, lift_frame, measure_noise, split_layer
 from penumbra.lift.solve import HALF_MAX, Precision
@@ -237,7 +237,7 @@ def run(
     except Exception as error:
         if _out_of_memory(error):
             raise OutOfMemoryError(
-                "There is not enough memory for one frame of this plate.",
+                f"There is not enough memory for this plate; it ran out in the stage {report.stage_now}.",
                 "Close other programs or use a larger machine, then run with --resume.",
             ) from error
         if isinstance(error, OSError):
@@ -692,7 +692,8 @@ def rewrite_composites(folder: Path) -> None:
         plate = _plate_pattern(path, path, folder)
     except FootageError:
         plate = None
-    write_composites(folder, layer_graph(manifest, plate))
+    with hold(folder / WORK_FOLDER):
+        write_composites(folder, layer_graph(manifest, plate))
 
 
 def _plate_pattern(plate: str, named: str, output: Path) -> str | None:
