@@ -83,25 +83,39 @@ def small_disk(empty):
     empty.run()
 
 
-@pytest.mark.slow
-def test_a_full_disk_ends_the_run_with_a_sentence_wherever_it_fills(small_disk, empty):
-    stages, code, last, step, used = set(), None, None, 64, -1
+def fill_again_and_again(small_disk, shot, least):
+    """Resumes on a disk that grows until the run ends well; the stages in which it was full."""
+    stages, code, last, step, used = [], None, None, least, -1
     while code != 0:
-        now = shutil.disk_usage(empty.output).used // 1024
-        # Room in small steps, so that it ends in every stage; in larger ones where one file wants more.
-        step, used = (64 if now > used else 2 * step), now
+        now = shutil.disk_usage(shot.output).used // 1024
+        # In small steps, so that it ends in every stage; in larger ones where one file wants more.
+        step, used = (least if now > used else 2 * step), now
         assert step < 100_000, last
         assert small_disk(now + step) == 0
-        code, last = empty.run("--resume")
-        assert not left_behind(empty.output)
+        code, last = shot.run("--resume")
+        assert not left_behind(shot.output)
         if code != 0:
             assert (code, last.code) == (4, "output"), last
             assert "No space left" in last.message, last
             assert "--resume" in last.fix or "Free space" in last.fix
-            told = [parse_event(line).stage for line in empty.log.read_text().splitlines()]
-            stages.add([stage for stage in told if stage][-1])
-    assert {"read", "clean plate", "refine", "decompose", "lift"} <= stages, stages
-    assert_same(empty.output, empty.undisturbed)
+            told = [parse_event(line).stage for line in shot.log.read_text().splitlines()]
+            stages.append([stage for stage in told if stage][-1])
+    assert_same(shot.output, shot.undisturbed)
+    return set(stages)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_with_a_sentence_before_there_are_layers(small_disk, empty):
+    assert fill_again_and_again(small_disk, empty, 64) >= {"read", "clean plate", "prepare", "refine"}
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_with_a_sentence_while_layers_are_made(small_disk, empty):
+    assert small_disk(200_000) == 0
+    command = arguments(empty.folder, "out", "--json", "--previews")
+    until = {"stage": "decompose", "at": 1, **UNHARMED}
+    assert empty.server(arguments=command, folder=str(empty.output), log=str(empty.log), **until)["killed"]
+    assert fill_again_and_again(small_disk, empty, 16) >= {"decompose", "lift"}
 
 
 def test_permission_lost_on_the_way_is_said_and_made_good_again(empty):
