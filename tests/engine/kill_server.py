@@ -5,6 +5,7 @@ fork. A request is one JSON line on stdin, its answer one on stdout.
 """
 
 import ctypes
+import faulthandler
 import json
 import os
 import resource
@@ -97,6 +98,7 @@ def engine(request, report):
     """In the child: the command, its output to files, at the end what was counted to ``report``."""
     for stream, name in ((1, request["log"]), (2, request["log"] + ".err")):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    faulthandler.enable()
     refine.CHECKPOINT_SECONDS = request["checkpoint_seconds"]
     # One window a step: what is killed matters here, not what is learnt.
     refine.SMALLEST_BATCH = refine.LARGEST_BATCH = refine.EVALUATION_WINDOWS = 1
