@@ -70,7 +70,9 @@ def decompose(
     plate: Annotated[str | None, typer.Argument(help="Pattern (%04d, ####), folder, one file, or a movie.")] = None,
     mask: Annotated[list[str] | None, typer.Option(help="NAME=PATH, back to front; one per object.")] = None,
     output: Annotated[str | None, typer.Option("-o", "--output", help="Output folder.")] = None,
-    frames: Annotated[str | None, typer.Option(help="Such as 1001-1100; default all.")] = None,
+    frames: Annotated[
+        str | None, typer.Option(help="Such as 1001-1100; default all. With --stage frames: the chunk.")
+    ] = None,
     colorspace: Annotated[str | None, typer.Option(help="The plate's colour space, as OpenColorIO names it.")] = None,
     working_space: Annotated[str | None, typer.Option(help="Linear space of the layers; default the plate's.")] = None,
     channel: Annotated[

@@ -238,7 +238,7 @@ def run(
     except Exception as error:
         if _out_of_memory(error):
             raise OutOfMemoryError(
-                "There is not enough memory for one frame of this plate.",
+                f"There is not enough memory for this plate; it ran out in the stage {report.stage_now}.",
                 "Close other programs or use a larger machine, then run with --resume.",
             ) from error
         if isinstance(error, OSError):
@@ -697,7 +697,8 @@ def rewrite_composites(folder: Path) -> None:
         plate = _plate_pattern(path, path, folder)
     except (FootageError, KeyError, TypeError):
         plate = None
-    write_composites(folder, layer_graph(manifest, plate))
+    with hold(folder / WORK_FOLDER):
+        write_composites(folder, layer_graph(manifest, plate))
 
 
 def _plate_pattern(plate: str, named: str, output: Path) -> str | None:

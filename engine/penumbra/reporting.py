@@ -46,6 +46,11 @@ class Reporter:
         self._stage, self._began, self._told, self._first = name, time.monotonic(), 0.0, 0
         self.emit(Event("stage", name, message=message))
 
+    @property
+    def stage_now(self) -> str:
+        """The stage that runs, empty between stages."""
+        return self._stage
+
     def close_stage(self) -> None:
         """Books the time of the stage that ends."""
         if self._stage:

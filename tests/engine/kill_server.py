@@ -4,14 +4,18 @@ The engine's libraries take seconds to import and a tiny job takes less: they ar
 fork. A request is one JSON line on stdin, its answer one on stdout.
 """
 
+import ctypes
+import faulthandler
 import json
 import os
+import resource
 import select
 import signal
 import sys
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import cv2  # noqa: F401 # imported before any fork, as is all below
 import onnxruntime  # noqa: F401
@@ -30,12 +34,13 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 class Watch:
     """Counts, stage by stage, what changes files below a folder; before the change asked for the process kills itself.
 
-    ``stage`` with ``at``: the ``at``-th change of that stage. Without ``at``, ``report`` gets a byte when it begins.
+    ``stage`` with ``at``: the ``at``-th change of that stage. Without ``at``, ``report`` gets a byte when it begins,
+    and files are given the ``modes`` asked for.
     """
 
-    def __init__(self, folder, stage, at, report):
+    def __init__(self, folder, report, stage=None, at=None, modes=()):
         self.counts, self.began = {"": 0}, {"": time.monotonic()}
-        self._folder, self._stage, self._at, self._report = folder, stage, at, report
+        self._folder, self._report, self._stage, self._at, self._modes = folder, report, stage, at, modes
         self._now, self._lock = "", threading.Lock()
 
     def begin(self, stage):
@@ -45,6 +50,8 @@ class Watch:
             self.began[stage] = time.monotonic()
         if stage == self._stage and self._at is None:
             os.write(self._report, b".")
+            for path, mode in self._modes:
+                Path(path).chmod(mode)
 
     def hook(self, name, arguments):
         if name == "open":
@@ -76,16 +83,29 @@ class Watch:
         Reporter.stage, Reporter.close_stage = stage, close_stage
 
 
+def limit(request):
+    """Takes from this process the powers of root over permissions, and memory."""
+    if request.get("modes"):
+        header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        assert ctypes.CDLL(None, use_errno=True).capset(header, nothing) == 0
+    if request.get("megabytes") is not None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + request["megabytes"] * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 def engine(request, report):
     """In the child: the command, its output to files, at the end what was counted to ``report``."""
     for stream, name in ((1, request["log"]), (2, request["log"] + ".err")):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    faulthandler.enable()
     refine.CHECKPOINT_SECONDS = request["checkpoint_seconds"]
     # One window a step: what is killed matters here, not what is learnt.
     refine.SMALLEST_BATCH = refine.LARGEST_BATCH = refine.EVALUATION_WINDOWS = 1
     refine.EVALUATIONS = 2
-    watch = Watch(request["folder"], request.get("stage"), request.get("at"), report)
+    watch = Watch(request["folder"], report, request.get("stage"), request.get("at"), request.get("modes", ()))
     watch.install()
+    limit(request)
     sys.argv = ["penumbra", *request["arguments"]]
     code = 1
     try:

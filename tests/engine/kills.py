@@ -133,8 +133,10 @@ def content(output):
 
 
 def _bytes(path):
-    if path.name == "frames.jsonl":  # in the order in which threads finished
-        return sorted(path.read_bytes().splitlines())
+    if (
+        path.name == "frames.jsonl"
+    ):  # in the order in which threads finished, and once more where a lost file was made anew
+        return sorted(set(path.read_bytes().splitlines()))
     if path.suffix == ".json":
         body = json.loads(path.read_text())
         body.pop("seconds", None)

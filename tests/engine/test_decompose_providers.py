@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from engine.tiny_clip import tiny_job, write_clip
+from penumbra.color import DisplayEncoding
 from penumbra.contract import GRAPH_NAMES, ModelContract
-from penumbra.decompose import LayerModels
+from penumbra.decompose import LayerModels, decompose
 from penumbra.decompose.providers import (
     CPU,
     Runtime,
@@ -21,9 +24,12 @@ from penumbra.decompose.providers import (
     survey,
     thread_count,
 )
-from penumbra.errors import DeviceError, WeightsError
+from penumbra.errors import DeviceError, OutOfMemoryError, WeightsError
+from penumbra.frames import WorkingClip
 from penumbra.network import NetworkSize, seeded_network
+from penumbra.pipeline import run
 from penumbra.training.export import export_graphs
+from penumbra.write import load_manifest
 
 TENSORRT, CUDA, COREML, DIRECTML = (
     f"{name}ExecutionProvider" for name in ("Tensorrt", "CUDA", "CoreML", "Dml")
@@ -36,6 +42,13 @@ NO_DEVICE = (
 )
 
 
+NO_MEMORY = (
+    "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node. Name:'node_4'"
+    " Status Message: /onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void*"
+    " onnxruntime::BFCArena::AllocateRawInternal(size_t, bool) Failed to allocate memory for requested buffer of size 1"
+)
+
+
 @pytest.fixture(scope="module")
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("graphs")
@@ -44,10 +57,14 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class OnTheCpu:
-    """A real session that says it runs on ``provider``, and fails on the graphs it is told to."""
+    """A real session that says it runs on ``provider``, and fails on the graphs it is told to.
 
-    def __init__(self, model: bytes, provider: str, fails: str = "") -> None:
+    ``room``: samples for which it has memory.
+    """
+
+    def __init__(self, model: bytes, provider: str, fails: str = "", room: int = 10**6) -> None:
         self._session, self._provider, self._fails = open_session(model, CPU), provider, fails
+        self._room = room
 
     def get_providers(self) -> list[str]:
         return [self._provider, CPU]
@@ -55,6 +72,8 @@ class OnTheCpu:
     def run(self, outputs: Any, inputs: dict[str, np.ndarray]) -> Any:
         if self._fails in inputs:
             raise RuntimeError("[ONNXRuntimeError] : 1 : FAIL : Unsupported data type 9. Node: node_1")
+        if len(next(iter(inputs.values()))) > self._room:
+            raise RuntimeError(NO_MEMORY)
         return self._session.run(outputs, inputs)
 
     def __getattr__(self, name: str) -> Any:
@@ -132,6 +151,73 @@ def test_a_device_that_fails_in_the_middle_says_so(graphs: Path) -> None:
     models.sessions["frame_encoder"]._fails = "frames"  # type: ignore[attr-defined] # it is an OnTheCpu
     with pytest.raises(DeviceError, match=r"CUDA failed to predict: Unsupported data type 9\. Use --device cpu"):
         models.encode_hidden(32, 32)
+
+
+def with_room(room: int) -> Runtime:
+    """One where CUDA has memory for so many samples at once."""
+    return Runtime(
+        (CUDA, CPU),
+        lambda model, provider: open_session(model, CPU) if provider == CPU else OnTheCpu(model, CUDA, room=room),
+        lambda provider: "",
+        lambda provider: "",
+    )
+
+
+def small_clip(count: int = 9) -> WorkingClip:
+    rng = np.random.default_rng(5)
+    frames, masks = rng.random((count, 32, 32, 3), np.float32), rng.random((count, 2, 32, 32), np.float32)
+    order = np.tile(np.arange(2), (count, 1))
+    return WorkingClip(
+        tuple(range(count)), ("a", "b"), frames, masks, frames.copy(), np.ones((count, 32, 32), np.float32), order,
+        DisplayEncoding(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("room", [1, 3, 7])
+def test_a_device_short_of_memory_predicts_fewer_at_once(graphs: Path, room: int) -> None:
+    clip = small_clip()
+    expected = dict(decompose(clip, LayerModels.load(graphs, "cpu")))
+    models = LayerModels.load(graphs, runtime=with_room(room))
+    assert models.provider == CUDA
+    for index, layers in decompose(clip, models):
+        np.testing.assert_allclose(layers, expected[index], atol=1e-5)
+
+
+def test_a_device_without_memory_for_one_says_so(graphs: Path) -> None:
+    models = LayerModels.load(graphs, runtime=with_room(1))
+    for session in models.sessions.values():
+        session._room = 0  # type: ignore[attr-defined] # it is an OnTheCpu
+    with pytest.raises(OutOfMemoryError, match=r"predict layers on CUDA.*--device cpu"):
+        list(decompose(small_clip(), models))
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_run_on_a_device_without_memory_goes_on_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    def opened(model: bytes, provider: str) -> Any:
+        session = open_session(model, CPU) if provider == CPU else OnTheCpu(model, CUDA)
+        if provider == CUDA:
+            # It starts and computes a trial, which has one sample of two frames of 32 x 32, and no more.
+            run = session.run
+            session.run = lambda outputs, inputs: run(outputs, inputs) if outputs is None else session.fail()
+            session.fail = lambda: (_ for _ in ()).throw(RuntimeError(NO_MEMORY))
+        return session
+
+    fake = Runtime((CUDA, CPU), opened, lambda provider: "", lambda provider: "")
+    monkeypatch.setattr("penumbra.decompose.models.runtime_here", lambda: fake)
+    write_clip(tmp_path)
+    job = tiny_job(tmp_path)
+    job = replace(job, model=replace(job.model, device=device))
+    if device == "cuda":
+        with pytest.raises(OutOfMemoryError, match="CUDA"):
+            run(job, lambda event: None)
+        return
+    run(job, lambda event: None)
+    manifest = load_manifest(tmp_path / "out")
+    assert manifest["provider"] == CPU
+    assert manifest["provider_line"] == "Predicting on the CPU; not on CUDA: it has not enough memory."
+    assert manifest["totals"]["within_bound"]
 
 
 def test_a_damaged_graph_is_the_files_fault_on_every_provider(graphs: Path, tmp_path: Path) -> None:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from engine.tiny_clip import tiny_job, write_clip
 from penumbra.color import DisplayEncoding
 from penumbra.contract import ModelContract
+from penumbra.errors import OutOfMemoryError
 from penumbra.frames import WorkingClip
 from penumbra.job import RefineSettings
 from penumbra.network import LayerNetwork, NetworkSize, load_weights, seeded_network
+from penumbra.pipeline import run
 from penumbra.training import refine as refinement
+from penumbra.training import tune
 from penumbra.training.muon import Muon, orthogonalised
-from penumbra.training.refine import EFFECT_WEIGHT, batch_weights, gather_batch, refine
+from penumbra.training.refine import EFFECT_WEIGHT, Batch, _Trainer, batch_weights, gather_batch, refine
+from penumbra.write import load_manifest
 
 WEIGHTS = Path(refinement.__file__).parents[1] / "weights" / "weights.safetensors"
 SIZE = 32
@@ -129,3 +135,54 @@ def test_muon_takes_up_its_own_state() -> None:
     step(first, left, 1)
     step(second, after, 1)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_a_step_that_does_not_fit_into_memory_is_taken_in_parts(
+    clip: WorkingClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limited(trainer: _Trainer, network: LayerNetwork, batch: Batch, mask_weight: float) -> torch.Tensor:
+        if len(batch.frames) > room[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        sizes.append(len(batch.frames))
+        return loss(trainer, network, batch, mask_weight)
+
+    loss, sizes, room = _Trainer._loss, [], [8]
+    monkeypatch.setattr(_Trainer, "_loss", limited)
+    values = {}
+    for most in (8, 3, 1):
+        room[0] = most
+        network = seeded_network(0, NetworkSize(2, 2))
+        made = refine(clip, network, ModelContract(height=SIZE, width=SIZE), RefineSettings(steps=2), 0, tmp_path)
+        values[most] = made.evaluations[0][1]
+        (tmp_path / refinement.CHECKPOINT_NAME).unlink()
+    assert max(sizes) == 8
+    assert {2, 1} <= set(sizes)
+    assert values[3] == pytest.approx(values[8], rel=0.02)
+    assert values[1] == pytest.approx(values[8], rel=0.02)
+    room[0] = 0
+    with pytest.raises(OutOfMemoryError, match="refine a single window"):
+        refine(clip, network, ModelContract(height=SIZE, width=SIZE), RefineSettings(steps=2), 0, tmp_path)
+
+
+def test_refinement_on_a_device_without_memory_goes_on_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limited(trainer: _Trainer, network: LayerNetwork, batch: Batch, mask_weight: float) -> torch.Tensor:
+        if devices and devices.pop():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return loss(trainer, network, batch, mask_weight)
+
+    # A device that is the CPU under another name: only what happens when it has no memory is made up.
+    loss, devices = _Trainer._loss, [True] * 5
+    monkeypatch.setattr(_Trainer, "_loss", limited)
+    monkeypatch.setattr(tune, "training_device", lambda asked: "mps")
+    monkeypatch.setattr(tune, "refine", on_the_cpu_all_the_same)
+    write_clip(tmp_path)
+    run(tiny_job(tmp_path, steps=2), lambda event: None)
+    manifest = load_manifest(tmp_path / "out")
+    assert manifest["weights"]["refine_steps"] == 2
+    assert [text for text in manifest["warnings"] if "goes on on the CPU" in text]
+
+
+def on_the_cpu_all_the_same(*arguments: Any, **options: Any) -> Any:
+    return refine(*("cpu" if argument == "mps" else argument for argument in arguments), **options)

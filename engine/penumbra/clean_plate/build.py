@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.arrays import create_array
 from penumbra.clean_plate.exposure import Thumbnails, estimate_gains, free_at, thumbnail, thumbnail_size
 from penumbra.clean_plate.fill import fill_unseen
 from penumbra.clean_plate.kept import KeptFrames
@@ -132,7 +133,7 @@ def build_clean_plate(
         return _built(numbers, kept, homographies, folder, on_progress, should_stop, limits)
     except OSError as error:
         raise OutputError(
-            f"The clean plate cannot be written to {folder}: {error}.", "Free space or choose another folder."
+            f"The clean plate cannot be written to {folder}: {error}.", "Free space, then run with --resume."
         ) from error
     finally:
         for part in folder.glob("*.part*"):
@@ -211,8 +212,8 @@ def _write_mosaic(
     """Writes the colours and the matte of one mosaic."""
     picture_part, seen_part = folder / f"picture_{which:03d}.part.npy", folder / f"seen_{which:03d}.part.npy"
     room = (mosaic.height, mosaic.width)
-    picture = np.lib.format.open_memmap(picture_part, "w+", np.float32, (*room, 3))
-    seen = np.lib.format.open_memmap(seen_part, "w+", np.bool_, room)
+    picture = create_array(picture_part, np.float32, (*room, 3))
+    seen = create_array(seen_part, np.bool_, room)
     for tile in tiles:
         at = np.s_[tile.top : tile.bottom, tile.left : tile.right]
         picture[at], seen[at] = _tile_median(source, mosaic, tile, thumbnails, limits, tick)

@@ -34,7 +34,17 @@ def save_weights(
     dtype = torch.float16 if half else torch.float32
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in network.state_dict().items()}
     header = {**metadata, CONTRACT_KEY: contract.to_json(), SIZE_KEY: json.dumps(asdict(network.size), sort_keys=True)}
-    write_whole(path, save(tensors, header))
+    write_whole(path, _serialised(tensors, header))
+
+
+def _serialised(tensors: dict[str, Tensor], header: dict[str, str]) -> bytes:
+    try:
+        return bytes(save(tensors, header))
+    except BaseException as error:
+        # Where memory runs out safetensors panics, in a class that is no Exception and has no name to import.
+        if type(error).__name__ == "PanicException":
+            raise MemoryError(str(error)) from error
+        raise
 
 
 def load_weights(path: Path) -> tuple[LayerNetwork, ModelContract, dict[str, str]]:

@@ -307,9 +307,13 @@ class _Trainer:
 
 
 def out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch ran out of memory: only CUDA's failure has a class of its own."""
+    """Whether torch ran out of memory: only CUDA's failure has a class of its own.
+
+    That it cannot make or run a primitive is how its library for CPUs says so.
+    """
     text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
+    words = ("out of memory", "can't allocate memory", "create a primitive", "execute a primitive", "memory object")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in text for word in words)
 
 
 def batch_weights(batch: Batch) -> Tensor:
