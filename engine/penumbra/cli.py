@@ -110,7 +110,10 @@ def decompose(
         if save_job is not None:
             save_job.write_text(chosen.to_json(), encoding="utf-8")
             return
+        from penumbra.allocation import keep_freed_memory
         from penumbra.pipeline import run  # heavy: --help and errors in options come without it
+
+        keep_freed_memory()
 
         reporter = Reporter(on_event)
         with _stoppable(reporter, watch_stdin=json_events):

@@ -58,8 +58,10 @@ from penumbra.write import (
     FrameWriter,
     frame_entry,
     frame_path,
+    keep_pictures,
     load_manifest,
     prepare_output,
+    sketch_pictures,
     verify_frame,
     write_clean_frame,
     write_combined,
@@ -75,10 +77,11 @@ WORKERS = max(1, min(2, os.cpu_count() or 1))
 NOISE_SAMPLES = 7
 LEAST_FRAMES = 2
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PICTURES = "pictures"
 # What the work folder need not keep once all layers are written.
 SCRATCH = (
     "frames.npy", "masks.npy", "luma.npy", "occupied.npy", "encoded.npy", "background.npy", "valid.npy", "low.npy",
-    "clean_plate",
+    "clean_plate", PICTURES,
 )  # fmt: skip
 
 
@@ -377,7 +380,13 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
                 writer.write_layers(split_layer(layer, covers[layer.name], precision), number, plate.data)
         if shot.job.output.combined != "off":
             write_combined(output, footage, shot.job.output, SOFTWARE, stack, plate.data)
-        verdict = verify_frame(output, footage, [layer.name for layer in stack.layers], plate)
+        sketch = sketch_pictures(footage, shot.job.names, plate.data) if shot.job.output.previews else None
+        verdict = verify_frame(
+            output, footage, [layer.name for layer in stack.layers], plate, shot.job.output.splits,
+            shot.job.output.combined, *([sketch.add] if sketch else []),
+        )  # fmt: skip
+        if sketch:
+            keep_pictures(journal.work / PICTURES, number, shot.job.names, sketch)
         journal.finish_frame(number, frame_entry(verdict))
 
     _all_there(shot)
@@ -410,7 +419,10 @@ def _finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> Path:
     output = Path(job.output.folder)
     if job.output.previews:
         report.stage("previews", "Drawing the previews")
-        write_previews(output, shot.footage, job.names, job.order_at, shot.plate.read, report.step, report.should_stop)
+        write_previews(
+            output, shot.footage, job.names, job.order_at, shot.plate.read, report.step, report.should_stop,
+            journal.work / PICTURES,
+        )  # fmt: skip
     report.close_stage()
     manifest = _manifest(shot, camera, weights)
     write_composites(output, layer_graph(manifest, _plate_pattern(job.plate.path, output)))
