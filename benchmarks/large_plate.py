@@ -17,9 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import OpenImageIO as oiio
-from penumbra.color import srgb_decode, srgb_encode
 from support.plates import DRIFT, SMALL, enlarged_levels, gain_at, make_plate, shown_at
 from support.watch import watched
+
+from penumbra.color import srgb_decode, srgb_encode
 
 
 def pixels_of(path):

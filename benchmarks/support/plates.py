@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import OpenImageIO as oiio
+
 from penumbra.color import srgb_decode
 from penumbra.training.synth import write_sample
 

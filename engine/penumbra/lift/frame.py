@@ -62,6 +62,7 @@ def lift_frame(
     noise: Noise,
     precision: Precision,
     restless: FloatArray | None = None,
+    lines: int | None = None,
 ) -> LayerStack:
     """The layers of one frame at plate resolution, exactly recomposing to the plate.
 
@@ -76,6 +77,7 @@ def lift_frame(
         noise: the clip's own noise.
         precision: what the files will be written in; alphas and background are rounded to it before colours are solved.
         restless: H x W deviation, display units, of a background that moves by itself.
+        lines: height of the network's whole picture; None where ``low`` is all of it and not a crop.
 
     Returns:
         The stack, back to front, in DESIGN 4's guarantees: 0 <= alpha <= 1, colour >= 0 and finite, recomposition
@@ -83,13 +85,15 @@ def lift_frame(
         number of threads, which OMP_NUM_THREADS limits.
     """
     sorted_low = low[np.asarray(order)]
+    lines = low.shape[1] if lines is None else lines
     frame = _Frame(
-        plate.pixels, clean, tuple(masks[i] for i in order), reach_of(sorted_low[..., 3]), encoding, noise, restless
-    )
+        plate.pixels, clean, tuple(masks[i] for i in order), reach_of(sorted_low[..., 3], lines), encoding, noise,
+        restless,
+    )  # fmt: skip
     height, width = plate.canvas.shape
     effects, outside = np.zeros((height, width), np.float32), np.ones((height, width), np.float32)
     _for_tiles((height, width), lambda tile: _show(frame, tile, effects, outside))
-    ownership = _fit(frame, sorted_low, effects, outside)
+    ownership = _fit(frame, sorted_low, effects, outside, lines)
     background = np.empty((height, width, 3), np.float32)
     layers = [np.zeros((height, width, 4), np.float32) for _ in order]
     _for_tiles((height, width), lambda tile: _lift(frame, ownership, tile, effects, precision, background, layers))
@@ -110,7 +114,7 @@ def _show(frame: _Frame, tile: Tile, effects: FloatArray, outside: FloatArray) -
     outside[tile] = free
 
 
-def _fit(frame: _Frame, low: FloatArray, effects: FloatArray, outside: FloatArray) -> Ownership:
+def _fit(frame: _Frame, low: FloatArray, effects: FloatArray, outside: FloatArray, lines: int) -> Ownership:
     size = low.shape[1:3]
     return fit_ownership(
         np.clip(low[..., 3], 0, 1),
@@ -118,6 +122,7 @@ def _fit(frame: _Frame, low: FloatArray, effects: FloatArray, outside: FloatArra
         np.stack([shrink(mask, size) for mask in frame.masks]),
         shrink(effects, size),
         shrink(outside, size),
+        lines,
     )
 
 
@@ -131,7 +136,8 @@ def _lift(
     layers: Sequence[FloatArray],
 ) -> None:
     """Writes a tile of the background (H x W x 3) and of every layer (H x W x 4), which are black before."""
-    if not effects[tile].any() and frame.unmasked(tile):
+    nothing = not effects[tile].any() or ownership.most(effects.shape, *tile) < FAINTEST
+    if nothing and frame.unmasked(tile):
         background[tile] = precision.nearest(frame.plate[tile])
         return
     alphas, colours = alphas_of(ownership, frame.masks, effects, *tile)
