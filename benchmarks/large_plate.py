@@ -1,9 +1,10 @@
-"""A 4K float plate taken apart from start to end: processor time by stage, peak memory, and whether the pictures are right.
+"""A 4K float plate taken apart: processor time by stage, peak memory, and whether the pictures are right.
 
     python benchmarks/large_plate.py [FRAMES [HEIGHT WIDTH [OBJECTS [FOLDER]]]]
 
-Grain, exposure drifting by +-10 %, lamps of 30, two objects with shadows; ten frames of 3840x2160 by default, and 120 are the
-test of flat memory. The shipped weights, no refinement. FOLDER keeps plate and layers. Figures: benchmarks/README.md.
+Grain, exposure drifting by +-10 %, lamps of 30, two objects with shadows; ten frames of 3840x2160 by default, and
+120 are the test of flat memory. The shipped weights, no refinement. FOLDER keeps plate and layers. Figures:
+benchmarks/README.md.
 """
 
 from __future__ import annotations

@@ -2,10 +2,12 @@
 
     python benchmarks/soak.py [FRAMES [HEIGHT WIDTH [OBJECTS [FOLDER]]]]
 
-500 frames of 1920x1080 with three objects is the test; 60 the default, to be done in minutes. Only 24 frames are rendered, the
-clip goes back and forth through them. What is told is of the lift stage (lift, write, verify), frame by frame: the slope of
-resident memory by least squares after the first tenth, and the processor time of the last fifth of the frames (at most 100)
-over that of the first, the start left out. FOLDER keeps plate and layers. Figures: benchmarks/README.md.
+500 frames of 1920x1080 with three objects is the test; 60 the default, to be done in minutes. Only 24 frames are
+rendered, the clip goes back and forth through them. What is told is of the lift stage (lift, write, verify), frame by
+frame: the slope of resident memory by least squares after the first tenth, and the processor time of the last fifth of
+the frames (at most 100) over that of the first, the start left out. Private memory is what the process itself holds;
+resident counts mapped pages of files too, which the system takes back when it likes. FOLDER keeps plate and layers.
+Figures: benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -27,9 +29,12 @@ def processor_at(samples, done):
 def report(run, frames):
     samples = [sample for sample in run.samples if sample.stage == "lift"]
     settled = [sample for sample in samples if sample.done >= frames * 0.1]
-    slope = np.polyfit([sample.done for sample in settled], [sample.resident for sample in settled], 1)[0]
-    print(f"peak memory {run.peak:.0f} MiB; slope {slope:+.3f} MiB a frame")
-    for what in ("resident", "threads", "descriptors"):
+    print(f"peak memory {run.peak:.0f} MiB")
+    done = [sample.done for sample in settled]
+    for what in ("private", "resident"):
+        slope = np.polyfit(done, [getattr(sample, what) for sample in settled], 1)[0]
+        print(f"{what} memory: slope {slope:+.3f} MiB a frame")
+    for what in ("private", "resident", "threads", "descriptors"):
         values = [getattr(sample, what) for sample in settled]
         tenth = max(1, len(values) // 10)
         print(f"{what}: {np.mean(values[:tenth]):.1f} at first, {np.mean(values[-tenth:]):.1f} at last")
@@ -37,9 +42,8 @@ def report(run, frames):
     start = max(2, frames // 50)
     first = processor_at(samples, start + part) - processor_at(samples, start)
     last = processor_at(samples, frames - 2) - processor_at(samples, frames - 2 - part)
-    print(
-        f"last {part} frames {last / part:.3f} s of processor each, first {first / part:.3f}: {last / first:.3f} times"
-    )
+    print(f"processor seconds a frame: first {part} {first / part:.3f}, last {part} {last / part:.3f}")
+    print(f"last over first: {last / first:.3f}")
     for stage, (wall, processor) in run.stages().items():
         print(f"{stage:12} {processor / frames:6.3f} s of processor a frame, {wall:7.1f} s of wall clock")
 

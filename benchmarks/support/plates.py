@@ -1,7 +1,7 @@
 """Large float plates made of small rendered clips: cheap to make, with what large plates have.
 
-A clip of `penumbra synth` (270x480) is enlarged, brightened and darkened from frame to frame, given lamps far above white and grain of
-its own size, and written as half float EXR with 8-bit PNG masks, a locked-off camera before it.
+A clip of `penumbra synth` (270x480) is enlarged, brightened and darkened from frame to frame, given lamps far above
+white and grain of its own size, and written as half float EXR with 8-bit PNG masks. The camera stands still.
 """
 
 from __future__ import annotations

@@ -18,13 +18,14 @@ INTERVAL = 0.5
 
 @dataclass
 class Sample:
-    """What the process holds and has used: MiB resident, threads, descriptors, processor seconds."""
+    """What the process holds and has used: MiB resident and private, threads, descriptors, processor seconds."""
 
     stage: str
     done: int
     seconds: float
     processor: float
     resident: float
+    private: float
     threads: int
     descriptors: int
 
@@ -88,8 +89,9 @@ def _sample(pid: int, state: dict[str, object], began: float) -> Sample | None:
     if "VmRSS" not in status:
         return None
     processor = (int(stat[11]) + int(stat[12])) / TICK
+    resident, private = (status.get(key, 0) / 1024 for key in ("VmRSS", "RssAnon"))
     return Sample(
-        str(state["stage"]), int(state["done"]), time.monotonic() - began, processor, status["VmRSS"] / 1024,
+        str(state["stage"]), int(state["done"]), time.monotonic() - began, processor, resident, private,
         status.get("Threads", 0), descriptors,
     )  # fmt: skip
 

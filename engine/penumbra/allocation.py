@@ -13,8 +13,8 @@ _LARGEST_KEPT = 1 << 30
 def keep_freed_memory() -> None:
     """Lets freed arrays serve the next ones instead of going back to the system each time; glibc only.
 
-    A frame of a large plate is a hundred megabytes, and so is every array made of it: their pages, new and zeroed by the
-    system for each, took a quarter of a run's processor time at 3840x2160. For the engine's own process only.
+    A frame of a large plate is a hundred megabytes, and so is every array made of it: their pages, new and zeroed by
+    the system for each, took a fifth of the lift stage's processor time at 3840x2160. For the engine's own process.
     """
     if sys.platform != "linux":
         return

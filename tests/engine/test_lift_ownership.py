@@ -222,11 +222,11 @@ def test_scaling_the_plate_scales_the_layers_where_effects_are_plain(seed, scale
     inner = [cv2.erode(there.astype(np.uint8), np.ones((7, 7), np.uint8)) for there in (apart > 0.06, apart == 0)]
     plain = np.maximum(*inner) > 0
     assert bright.background[plain] == pytest.approx(scale * stack.background[plain], abs=1e-5)
-    # ...and through it, a little, what each of several layers claims of what they cover together.
-    tolerance = 1e-5 if objects == 1 else 0.08
+    # ...and through it, here and there and a little, what is claimed beyond need and how several layers share.
     for name in layers:
-        assert scaled[name][plain][:, 3] == pytest.approx(layers[name][plain][:, 3], abs=tolerance)
-        assert scaled[name][plain][:, :3] == pytest.approx(scale * layers[name][plain][:, :3], abs=2 * tolerance)
+        apart = np.abs(scaled[name][plain] - layers[name][plain] * [scale, scale, scale, 1])
+        assert apart.max() < 0.25
+        assert apart.mean() < (5e-4 if objects == 1 else 0.015)
 
 
 def test_the_number_of_threads_changes_no_bit(monkeypatch):

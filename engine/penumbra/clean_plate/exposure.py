@@ -29,8 +29,8 @@ MOST_GAIN = 4.0  # beyond this it is another scene, not an exposure
 @dataclass(frozen=True)
 class Thumbnails:
     """``colour`` (N, h, w, 3) float32 means of the free pixels of each block, linear light; ``free`` (N, h, w) float32
-    share of each block that is free of masks; ``block``: (height, width) of a block in plate pixels. Arrays may be files
-    in memory's stead, so that a long clip needs no more of it than a short one.
+    share of each block that is free of masks; ``block``: (height, width) of a block in plate pixels. Arrays may be
+    mapped files, so that a long clip needs no more memory than a short one.
     """
 
     colour: FloatArray

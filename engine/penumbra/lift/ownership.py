@@ -27,8 +27,8 @@ AVERAGINGS = 16
 STEPS = 4
 # What is left of a share one small pixel further on.
 FADING = np.float32(0.6)
-# The same where the plate shows an effect for certain on a whole small pixel (belief from .. to): what nothing parts from
-# an effect with an owner is its owner's, however little the network sees of it.
+# The same where the plate shows an effect for certain on a whole small pixel (belief from .. to): what nothing parts
+# from an effect with an owner is its owner's, however little the network sees of it.
 SURE = (0.9, 1.0)
 SURE_STEPS = 32
 OWNED = (0.0, 0.3)  # what all layers together own, from none to where nobody else's share is carried to

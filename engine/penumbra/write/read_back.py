@@ -24,10 +24,10 @@ LINES = 64
 class Band:
     """Some lines of a frame: ``rows`` of its data window, W wide, scene-linear float32.
 
-    ``plate`` (h, W, 3), ``unresolved`` (h, W): which pixels no layers with colours >= 0 need give back; None for none.
-    ``background`` (h, W, 3) and ``layers`` (h, W, 4) by name, back to front, as the files hold them; ``empty``: names of
-    layers that hold nothing but zeros here. ``error`` (h, W, 3): |recomposition - plate|, the layers over each other
-    as a host would lay them; infinite where a file holds no number, 0 at unresolved pixels. ``exact``: all of it is 0.
+    ``plate`` (h, W, 3), ``unresolved`` (h, W): which pixels no layers with colours >= 0 need give back; None: none.
+    ``background`` (h, W, 3) and ``layers`` (h, W, 4) by name, back to front, as the files hold them; ``empty``: names
+    of layers that hold nothing but zeros here. ``error`` (h, W, 3): |recomposition - plate|, the layers over each
+    other as a host would lay them; infinite where a file holds no number, 0 at unresolved pixels. ``exact``: all 0.
     """
 
     rows: slice
