@@ -145,17 +145,17 @@ def _on_mosaic(thumbnails: Thumbnails, mosaic: Mosaic, gains: NDArray[np.float64
 
 def _middle(stack: FloatArray) -> tuple[FloatArray, BoolArray]:
     """The median over frames of every block (h, w, 3), and which blocks three frames or more see, not black (h, w)."""
-    middle = np.full(stack.shape[1:], np.nan, np.float32)
+    middle: FloatArray = np.full(stack.shape[1:], np.nan, np.float32)
     for row, into in enumerate(middle):
         values = np.asarray(stack[:, row])
         often = (~np.isnan(values[..., 0])).sum(0) >= 3
         if often.any():
             into[often] = np.nanmedian(values[:, often], axis=0)
-    told = ~np.isnan(middle).any(-1)
+    told: BoolArray = np.asarray(~np.isnan(middle).any(-1))
     if told.any():
         with np.errstate(invalid="ignore"):
             least = max(0.02 * max(float(np.median(middle[told])), 1e-4), 1e-4)
-            told &= (middle > least).all(-1)
+            told &= np.asarray((middle > least).all(-1))
     return middle, told
 
 

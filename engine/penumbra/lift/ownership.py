@@ -89,7 +89,7 @@ def fit_ownership(
     share = _fit(beyond * outside, effects * outside, opening, beyond, averagings)
     falling = _fit_falling(np.maximum(beyond - share * effects, 0), masks, _scaled(1, lines))
     share = _spread(np.maximum(share, BESIDE * own), opening * FADING, _scaled(STEPS, lines))
-    vacant = 1 - smoothstep(1 - np.prod(1 - share, axis=0), *OWNED)
+    vacant = 1 - smoothstep(np.asarray(1 - np.prod(1 - share, axis=0), np.float32), *OWNED)
     share = _spread(share, smoothstep(shown, *SURE) * vacant * SURE_FADING, _scaled(SURE_STEPS, lines))
     around = _average(effects, opening, averagings) / (_average(outside, opening, averagings) + np.float32(1e-3))
     each = np.concatenate([share[:, None], falling[:, None], colours.transpose(0, 3, 1, 2)], axis=1)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import OpenImageIO as oiio
@@ -94,7 +95,7 @@ class ExrRows:
 
     def __init__(self, path: Path, channels: tuple[str, ...], data: Region, part: int = 0) -> None:
         self._path, self._data, self._part = path, data, part
-        self._image = oiio.ImageInput.open(str(path))
+        self._image: Any = oiio.ImageInput.open(str(path))
         if self._image is None:
             reason = oiio.geterror()
             state = f"is damaged ({_sentence(reason)})" if path.exists() else "is missing"

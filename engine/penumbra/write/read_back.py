@@ -75,7 +75,7 @@ def _band(rows: slice, plate: FloatArray, broken: BoolArray | None, layers: dict
     background = layers.pop(BACKGROUND)
     # Of a large plate most bands and layers are empty: what they need not go through is half of the work.
     empty = frozenset(name for name, layer in layers.items() if not layer.any())
-    unresolved: BoolArray | None = (plate < 0).any(axis=-1) if plate.min() < 0 else None
+    unresolved: BoolArray | None = np.asarray((plate < 0).any(axis=-1)) if plate.min() < 0 else None
     if broken is not None and broken.any():
         unresolved = broken if unresolved is None else unresolved | broken
     error = _error(plate, background, [layer for name, layer in layers.items() if name not in empty])
