@@ -84,7 +84,7 @@ def fit_ownership(
     averagings = _scaled(AVERAGINGS, lines)
     own = np.clip(alphas - LEAST_ALPHA, 0, 1)
     beyond = np.maximum(own - masks, 0)
-    shown = effects / np.maximum(outside, np.float32(0.25))
+    shown = np.asarray(effects / np.maximum(outside, np.float32(0.25)), np.float32)
     opening = _opening(shown)
     share = _fit(beyond * outside, effects * outside, opening, beyond, averagings)
     falling = _fit_falling(np.maximum(beyond - share * effects, 0), masks, _scaled(1, lines))
