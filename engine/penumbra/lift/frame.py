@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import Layer, LayerStack, Plate
 from penumbra.lift.enlarge import footprint, shrink
-from penumbra.lift.evidence import HALO, Noise, belief, difference
+from penumbra.lift.evidence import HALO, Noise, belief, certainty, difference
 from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of
 from penumbra.lift.solve import FLOOR, Precision, solve
 
@@ -122,8 +122,12 @@ def _fit(frame: _Frame, low: FloatArray, effects: FloatArray, outside: FloatArra
         np.stack([shrink(mask, size) for mask in frame.masks]),
         shrink(effects, size),
         shrink(outside, size),
+        certainty(
+            shrink(frame.plate, size), shrink(frame.clean, size), frame.encoding, frame.noise,
+            None if frame.restless is None else shrink(frame.restless, size),
+        ),
         lines,
-    )
+    )  # fmt: skip
 
 
 def _lift(

@@ -27,10 +27,12 @@ AVERAGINGS = 16
 STEPS = 4
 # What is left of a share one small pixel further on.
 FADING = np.float32(0.6)
-# The same where the plate shows an effect for certain on a whole small pixel (belief from .. to): what nothing parts
-# from an effect with an owner is its owner's, however little the network sees of it.
+# The same where a whole small pixel shows an effect for certain, by all of its pixels (mean belief from .. to)
+# or by their mean: what nothing parts from an effect with an owner is its owner's, however little of it the network
+# sees.
 SURE = (0.9, 1.0)
 SURE_STEPS = 32
+WHOLLY_OUTSIDE = 0.99  # share of a small pixel outside all masks, from which its mean shows no object
 OWNED = (0.0, 0.3)  # what all layers together own, from none to where nobody else's share is carried to
 SURE_FADING = np.float32(0.95)
 # Share of the network's own alpha that is ownership even where the fit finds none: a rim that a slightly small mask
@@ -69,8 +71,9 @@ class Ownership:
 
 
 def fit_ownership(
-    alphas: FloatArray, colours: FloatArray, masks: FloatArray, effects: FloatArray, outside: FloatArray, lines: int
-) -> Ownership:
+    alphas: FloatArray, colours: FloatArray, masks: FloatArray, effects: FloatArray, outside: FloatArray,
+    certain: FloatArray, lines: int,
+) -> Ownership:  # fmt: skip
     """The coefficients that explain the network's layers.
 
     Args:
@@ -79,6 +82,7 @@ def fit_ownership(
         masks: (K, h, w) mean coverage of every small pixel.
         effects: (h, w) mean belief in an effect, counted outside all masks only.
         outside: (h, w) share of pixels outside all masks.
+        certain: (h, w) how certainly every small pixel, taken as a whole, differs from the clean plate.
         lines: height of the whole frame in small pixels, which distances go by; h unless this is a part of it.
     """
     averagings = _scaled(AVERAGINGS, lines)
@@ -90,7 +94,8 @@ def fit_ownership(
     falling = _fit_falling(np.maximum(beyond - share * effects, 0), masks, _scaled(1, lines))
     share = _spread(np.maximum(share, BESIDE * own), opening * FADING, _scaled(STEPS, lines))
     vacant = 1 - smoothstep(np.asarray(1 - np.prod(1 - share, axis=0), np.float32), *OWNED)
-    share = _spread(share, smoothstep(shown, *SURE) * vacant * SURE_FADING, _scaled(SURE_STEPS, lines))
+    sure = np.maximum(smoothstep(shown, *SURE), certain * (outside > WHOLLY_OUTSIDE))
+    share = _spread(share, sure * vacant * SURE_FADING, _scaled(SURE_STEPS, lines))
     around = _average(effects, opening, averagings) / (_average(outside, opening, averagings) + np.float32(1e-3))
     each = np.concatenate([share[:, None], falling[:, None], colours.transpose(0, 3, 1, 2)], axis=1)
     return Ownership(np.concatenate([each.reshape(-1, *around.shape), around[None]]).astype(np.float32), len(own))
