@@ -3,10 +3,10 @@
     python benchmarks/lift_lines.py [CLIP [LINES]]
 
 CLIP is a clip with ground truth, as `penumbra synth` writes it; bench/hd by default, LINES 128. Both are taken apart
-with the shipped weights, no refinement. Per size: the intersection over union of changed regions (the authors' threshold), over
-the whole picture; outside the masks; and where no mask covers anything at all. A small picture has pixels that are half
-object, half ground, along every silhouette: they count as outside the mask, and as effect, and are found without
-finding any effect. Measured figures are kept in benchmarks/README.md.
+with the shipped weights, no refinement. Per size: the intersection over union of changed regions (the authors'
+threshold), over the whole picture; outside the masks; and where no mask covers anything at all. A small picture has
+pixels that are half object, half ground, along every silhouette: they count as outside the mask, and as effect, and are
+found without finding any effect. Measured figures are kept in benchmarks/README.md.
 """
 
 import re
