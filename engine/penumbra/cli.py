@@ -132,7 +132,10 @@ def decompose(
             save_job.write_text(chosen.to_json(), encoding="utf-8")
             return
         here = chosen if path_mapping is None else chosen.with_paths(_path_mapping(path_mapping))
+        from penumbra.allocation import keep_freed_memory
         from penumbra.pipeline import run  # heavy: --help and errors in options come without it
+
+        keep_freed_memory()
 
         reporter = Reporter(on_event)
         with _stoppable(reporter, watch_stdin=isinstance(teller, _Lines)):

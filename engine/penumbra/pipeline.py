@@ -62,15 +62,18 @@ from penumbra.reporting import Reporter
 from penumbra.storage import flush_files
 from penumbra.tasks import TASK_STAGES, Task
 from penumbra.track import CameraTrack, locked_camera, read_homographies, track_camera
+from penumbra.unrest import own_motion
 from penumbra.working import SmallClip, load_working_clip, measure_peak, working_clip, working_size
 from penumbra.write import (
     FrameWriter,
     frame_entry,
     frame_path,
+    keep_pictures,
     load_manifest,
     prepare_output,
     preview_paths,
     refuse_links,
+    sketch_pictures,
     verify_frame,
     write_clean_frame,
     write_combined,
@@ -89,6 +92,7 @@ LEAST_FRAMES = 2
 TASK_PATIENCE = STALE_SECONDS + 30
 CHECKPOINT = "refine.pt"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PICTURES = "pictures"
 # What each fact of the journal speaks of, in the work folder.
 MADE = {
     "read": ("frames.npy", "masks.npy", "luma.npy", "occupied.npy"),
@@ -101,7 +105,7 @@ MADE = {
 SCRATCH_FACTS = ("read", "clean_plate", "prepared", "low")
 SCRATCH = (
     *(name for fact in SCRATCH_FACTS for name in MADE[fact] if "/" not in name),
-    *("clean_plate", CHECKPOINT, FRAMES_APART),
+    *("clean_plate", CHECKPOINT, FRAMES_APART, PICTURES),
 )
 
 
@@ -570,7 +574,7 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
         behind, seen = clean(index)
         stack = lift_frame(
             plate, behind, masks, low[index], shot.job.names, order[index], clip.encoding, noise, precision,
-            clean.restlessness(index),
+            own_motion(plate.pixels, behind, masks, clip.encoding, clean.restlessness(index)),
         )  # fmt: skip
         if shot.job.output.clean:
             write_clean_frame(output, footage, shot.job.output, SOFTWARE, number, behind, seen, plate.data)
@@ -581,7 +585,13 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
                 writer.write_layers(split_layer(layer, covers[layer.name], precision), number, plate.data)
         if shot.job.output.combined != "off":
             write_combined(output, footage, shot.job.output, SOFTWARE, stack, plate.data)
-        verdict = verify_frame(output, footage, [layer.name for layer in stack.layers], plate, largest)
+        sketch = sketch_pictures(footage, shot.job.names, plate.data) if shot.job.output.previews else None
+        verdict = verify_frame(
+            output, footage, [layer.name for layer in stack.layers], plate, shot.job.output.splits,
+            shot.job.output.combined, sketch.add if sketch else lambda band: None, largest,
+        )  # fmt: skip
+        if sketch:
+            keep_pictures(journal.work / PICTURES, number, shot.job.names, sketch)
         noted = {"seconds": round(time.monotonic() - began, 3), "files": _files_as_they_are(shot, number)}
         journal.finish_frame(number, frame_entry(verdict), noted)
 
@@ -635,7 +645,10 @@ def _reads_as_said(shot: Shot, number: int) -> bool:
     """Whether a frame's files give what their task noted when it read them back."""
     try:
         plate, names = shot.plate.read(number), shot.job.order_at(number)
-        verdict = verify_frame(shot.output, shot.footage, names, plate, _largest(shot.job))
+        made = shot.job.output
+        verdict = verify_frame(
+            shot.output, shot.footage, names, plate, made.splits, made.combined, largest=_largest(shot.job)
+        )
     except OutputError:
         return False
     return frame_entry(verdict) == shot.journal.frames[number]
@@ -656,8 +669,9 @@ def _finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> Path:
         report.stage("previews", "Drawing the previews")
         if not (journal.get("previews") and all(path.is_file() for path in preview_paths(output))):
             write_previews(
-                output, shot.footage, job.names, job.order_at, shot.plate.read, report.step, report.should_stop
-            )
+                output, shot.footage, job.names, job.order_at, shot.plate.read, report.step, report.should_stop,
+                journal.work / PICTURES,
+            )  # fmt: skip
             journal.put("previews", True)
     report.close_stage()
     manifest = _manifest(shot, camera, weights)

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from penumbra.clean_plate import build_clean_plate, load_clean_plate
+from penumbra.clean_plate import build_clean_plate, exposure, load_clean_plate
+from penumbra.clean_plate.exposure import Thumbnails, estimate_gains
 from penumbra.clean_plate.fill import fill_unseen
 from penumbra.clean_plate.mosaic import plan_mosaics
 from penumbra.errors import OutputError, Stopped
@@ -147,6 +148,22 @@ def test_exposure_drift_is_evened_out_and_given_back(tmp_path: Path, homographie
         background, seen = made.at(index)
         assert np.abs(background - clip.truth[index])[seen > 0.99].mean() < 0.006
     assert any("exposure drifts" in sentence for sentence in made.warnings)
+
+
+def test_gains_from_files_are_those_from_memory_however_many_frames_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rng, count = np.random.default_rng(5), 23
+    drift = (1 + 0.1 * np.sin(np.arange(count)))[:, None, None, None]
+    colour = (rng.random((1, 12, 16, 3)) + 0.2) * drift * rng.normal(1, 0.001, (count, 12, 16, 3))
+    free = (rng.random((count, 12, 16)) > 0.1).astype(np.float32)
+    thumbnails = Thumbnails(colour.astype(np.float32), free, (1.0, 1.0))
+    mosaics = plan_mosaics(np.tile(np.eye(3), (count, 1, 1)), (12, 16))
+    together = estimate_gains(thumbnails, mosaics)
+    assert together[:, 0] / together[0, 0] == pytest.approx(drift.ravel() / drift.ravel()[0], rel=0.002)
+    monkeypatch.setattr(exposure, "AT_ONCE", 4)
+    np.testing.assert_array_equal(estimate_gains(thumbnails, mosaics, tmp_path), together)
+    assert not list(tmp_path.iterdir())
 
 
 def test_drift_of_a_tenth_and_highlights_are_followed(tmp_path: Path):

@@ -17,13 +17,13 @@ SIZE = (128, 192)
 GROUND = 0.4
 
 
-def lifted(plate, clean, masks, low, order=None, encoding=None, precision=Precision.HALF):
+def lifted(plate, clean, masks, low, order=None, encoding=None, precision=Precision.HALF, lines=None):
     region = Region(0, 0, plate.shape[1], plate.shape[0])
     names = [f"o{i}" for i in range(len(masks))]
     order = np.arange(len(masks)) if order is None else np.array(order)
     stack = lift_frame(
         Plate(1, plate, region, region), clean, masks, low, names, order, encoding or DisplayEncoding(),
-        Noise(0.0005), precision,
+        Noise(0.0005), precision, lines=lines,
     )  # fmt: skip
     return stack, {layer.name: layer.pixels for layer in stack.layers}
 
@@ -179,42 +179,54 @@ def test_negative_and_broken_looking_values_leave_the_rest_alone():
     assert excess(stack, np.where(plate < 0, recompose(stack), plate)) <= 0
 
 
-def _random_scene(seed, width):
+def _random_scene(seed, size, objects=2):
+    """Ground, plain effects and masks in blobs, and a network of noise: plate, clean plate, masks, small layers."""
     rng = np.random.default_rng(seed)
-    shape = (64, width)
-    clean = cv2.resize(rng.random((8, width // 8, 3)).astype(np.float32), shape[::-1]) * 0.5 + 0.2
-    patch = (cv2.resize(rng.random((16, width // 4)).astype(np.float32), shape[::-1]) > 0.6).astype(np.float32)
-    plate = clean * (1 - 0.4 * patch)[..., None]
-    masks = [(cv2.resize(rng.random((4, width // 16)).astype(np.float32), shape[::-1]) > 0.7).astype(np.float32)]
-    low = rng.random((1, 8, width // 8, 4)).astype(np.float32) ** 2
-    return plate, clean.astype(np.float32), masks, low
+    height, width = size
+
+    def blobs(coarse, least):
+        field = cv2.resize(rng.random((height // coarse, width // coarse)).astype(np.float32), (width, height))
+        return (field > least).astype(np.float32)
+
+    clean = cv2.resize(rng.random((height // 8, width // 8, 3)).astype(np.float32), (width, height)) * 0.5 + 0.2
+    plate = (clean * (1 - 0.4 * blobs(4, 0.6))[..., None]).astype(np.float32)
+    masks = [blobs(16, 0.7) for _ in range(objects)]
+    low = rng.random((objects, height // 8, width // 8, 4)).astype(np.float32) ** 2
+    return plate, clean.astype(np.float32), masks, low, rng.permutation(objects)
 
 
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10**6), left=st.integers(1, 10))
-def test_crop_then_lift_is_lift_then_crop_away_from_borders(seed, left):
-    plate, clean, masks, low = _random_scene(seed, 512)
-    columns, small = slice(8 * left, 8 * left + 256), slice(left, left + 32)
-    _, whole = lifted(plate, clean, masks, low)
-    _, part = lifted(plate[:, columns], clean[:, columns], [masks[0][:, columns]], low[:, :, small])
+@given(seed=st.integers(0, 10**6), top=st.integers(1, 10), left=st.integers(1, 10), objects=st.integers(1, 3))
+def test_crop_then_lift_is_lift_then_crop_away_from_borders(seed, top, left, objects):
+    plate, clean, masks, low, order = _random_scene(seed, (384, 512), objects)
+    window = np.s_[8 * top : 8 * top + 256, 8 * left : 8 * left + 256]
+    small = low[:, top : top + 32, left : left + 32]
+    whole, layers = lifted(plate, clean, masks, low, order)
+    cropped, part = lifted(plate[window], clean[window], [mask[window] for mask in masks], small, order, lines=48)
     # Ownership is averaged over a few small pixels and fades over more: nearer than those a border shows.
-    inner = slice(80, 176)
-    assert part["o0"][:, inner] == pytest.approx(whole["o0"][:, columns][:, inner], abs=2e-3)
-
-
-@pytest.mark.parametrize("scale", [0.5, 2.0])
-def test_scaling_the_plate_scales_the_layers_where_effects_are_plain(scale):
-    shadow = box(60, 100, 37, 83, soft=1.0)
-    plate, clean = scene(OBJECTS, [shadow])
-    low = network([np.maximum(OBJECTS[0], 0.4 * shadow), OBJECTS[1]])
-    _, layers = lifted(plate, clean, OBJECTS, low)
-    _, scaled = lifted(plate * np.float32(scale), clean * np.float32(scale), OBJECTS, low)
-    # Belief in the faintest differences follows the display encoding, which no scale leaves alone.
-    plain = (np.abs(plate - clean).max(axis=-1) > 0.1) | (np.abs(plate - clean).max(axis=-1) == 0)
-    plain = cv2.erode(plain.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    inner = np.s_[96:160, 96:160]
     for name in layers:
-        assert scaled[name][plain][:, 3] == pytest.approx(layers[name][plain][:, 3], abs=0.01)
-        assert scaled[name][plain][:, :3] == pytest.approx(scale * layers[name][plain][:, :3], abs=2e-3)
+        assert part[name][inner] == pytest.approx(layers[name][window][inner], abs=2e-3)
+    assert cropped.background[inner] == pytest.approx(whole.background[window][inner], abs=2e-3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=st.floats(0.375, 2.5, width=32), objects=st.integers(1, 3))
+def test_scaling_the_plate_scales_the_layers_where_effects_are_plain(seed, scale, objects):
+    plate, clean, masks, low, order = _random_scene(seed, (64, 96), objects)
+    low[..., :3], low[..., 3] = 0, np.where(low[..., 3] > 0.25, low[..., 3], 0)
+    stack, layers = lifted(plate, clean, masks, low, order, precision=Precision.FLOAT)
+    bright, scaled = lifted(plate * scale, clean * scale, masks, low, order, precision=Precision.FLOAT)
+    # At an effect's very edge belief follows the display encoding, which no scale leaves alone...
+    apart = np.abs(plate - clean).max(axis=-1)
+    inner = [cv2.erode(there.astype(np.uint8), np.ones((7, 7), np.uint8)) for there in (apart > 0.06, apart == 0)]
+    plain = np.maximum(*inner) > 0
+    assert bright.background[plain] == pytest.approx(scale * stack.background[plain], abs=1e-5)
+    # ...and through it, here and there and a little, what is claimed beyond need and how several layers share.
+    for name in layers:
+        apart = np.abs(scaled[name][plain] - layers[name][plain] * [scale, scale, scale, 1])
+        assert apart.max() < 0.25
+        assert apart.mean() < (5e-4 if objects == 1 else 0.015)
 
 
 def test_the_number_of_threads_changes_no_bit(monkeypatch):

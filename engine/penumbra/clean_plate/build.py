@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.arrays import create_array
-from penumbra.clean_plate.exposure import Thumbnails, estimate_gains, free_at, thumbnail, thumbnail_size
+from penumbra.clean_plate.exposure import Thumbnails, estimate_gains, free_at, room_for, thumbnail, thumbnail_size
 from penumbra.clean_plate.fill import fill_unseen
 from penumbra.clean_plate.kept import KeptFrames
 from penumbra.clean_plate.local import measure_bend
@@ -110,8 +110,8 @@ def build_clean_plate(
     (H, W) float32, the largest coverage of any mask. ``homographies``: (N, 3, 3), frame pixels to a common frame's.
     ``encoding``: in whose units restlessness is told.
     ``max_samples``: frames, spread in time, that a pixel's median is taken over; pixels none of them sees are looked
-    for in the others. ``byte_budget``: memory for the samples of a tile; all memory is flat in the number of frames
-    but for thumbnails (about 100 kB a frame). ``most_kept``: bytes of disk for frames, so that each is decoded once;
+    for in the others. ``byte_budget``: memory for the samples of a tile; memory is flat in the number of frames.
+    ``most_kept``: bytes of disk for frames, so that each is decoded once;
     None takes a share of what is free, and what finds no room is decoded again for every tile. Exposure drift is
     measured, evened out, and given back by ``at``.
     Files are written under temporary names, a marker last: what is stopped or fails leaves no clean plate behind.
@@ -168,8 +168,8 @@ def _built(
     tiles = [tiles_of(mosaic, size, samples, limits.byte_budget) for mosaic in mosaics]
     tick = _Progress(count + sum(map(len, tiles)) * samples, on_progress, should_stop)
     source = _Source(kept, np.ones((count, 3), np.float32))
-    thumbnails, small = _first_look(source, size, count, WATCHED * limits.samples, tick)
-    gains = estimate_gains(thumbnails, mosaics)
+    thumbnails, small = _first_look(source, size, count, WATCHED * limits.samples, folder, tick)
+    gains = estimate_gains(thumbnails, mosaics, folder)
     source = _Source(kept, gains)
     for which, mosaic in enumerate(mosaics):
         _write_mosaic(source, mosaic, tiles[which], thumbnails, folder, which, limits, tick)
@@ -182,11 +182,11 @@ def _built(
 
 
 def _first_look(
-    source: _Source, size: tuple[int, int], count: int, watched: int, tick: _Progress
+    source: _Source, size: tuple[int, int], count: int, watched: int, folder: Path, tick: _Progress
 ) -> tuple[Thumbnails, SmallFrames]:
     """Every frame once: thumbnails of all, and some small for what moves by itself."""
     height, width = thumbnail_size(size)
-    colour, free = np.empty((count, height, width, 3), np.float32), np.empty((count, height, width), np.float32)
+    colour, free = room_for((count, height, width, 3), folder), room_for((count, height, width), folder)
     spread = np.unique(np.linspace(0, count - 1, min(count, watched)).astype(int))
     small = empty_small_frames(tuple(spread.tolist()), size)
     for index in range(count):

@@ -5,7 +5,11 @@ Everything here works on thumbnails: means over blocks of pixels outside the mas
 
 from __future__ import annotations
 
+import math
+import os
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,13 +22,15 @@ from penumbra.frames import BoolArray
 ACROSS = 96  # blocks in a thumbnail's longer side
 NOISE = 0.003  # a gain closer to 1 than this is not told from noise
 CERTAIN = 4.0  # standard errors a gain must differ from 1
+AT_ONCE = 200  # frames compared at a time
 MOST_GAIN = 4.0  # beyond this it is another scene, not an exposure
 
 
 @dataclass(frozen=True)
 class Thumbnails:
     """``colour`` (N, h, w, 3) float32 means of the free pixels of each block, linear light; ``free`` (N, h, w) float32
-    share of each block that is free of masks; ``block``: (height, width) of a block in plate pixels.
+    share of each block that is free of masks; ``block``: (height, width) of a block in plate pixels. Arrays may be
+    mapped files, so that a long clip needs no more memory than a short one.
     """
 
     colour: FloatArray
@@ -48,11 +54,11 @@ def thumbnail(plate: FloatArray, free: NDArray[np.uint8]) -> tuple[FloatArray, F
     return total / np.maximum(share, 1e-6)[..., None], np.clip(share, 0, 1)
 
 
-def estimate_gains(thumbnails: Thumbnails, mosaics: tuple[Mosaic, ...]) -> FloatArray:
+def estimate_gains(thumbnails: Thumbnails, mosaics: tuple[Mosaic, ...], folder: Path | None = None) -> FloatArray:
     """Gains (N, 3), frame over clip, exactly 1 where they cannot be told from noise; their median over frames is 1.
 
     Robust: each is the centre, over blocks, of the ratio of the frame to the median of all frames, repeated once with
-    the frames evened out.
+    the frames evened out. ``folder``: where files of the thumbnails' size may lie meanwhile; None keeps all in memory.
     """
     gains = np.ones((len(thumbnails.colour), 3), np.float64)
     if len(gains) < 3:
@@ -61,12 +67,32 @@ def estimate_gains(thumbnails: Thumbnails, mosaics: tuple[Mosaic, ...]) -> Float
     for _ in range(2):
         for mosaic in mosaics:
             served = slice(mosaic.first, mosaic.last + 1)
-            ratios = _ratios(_on_mosaic(thumbnails, mosaic, gains))
-            centre, uncertain = _centres(ratios)
+            centre, uncertain = _compared(_on_mosaic(thumbnails, mosaic, gains, folder))
             gains[served] *= centre
             error[served] = uncertain
     gains /= np.median(gains, axis=0)
     return _significant(gains, error)
+
+
+def room_for(shape: tuple[int, ...], folder: Path | None) -> FloatArray:
+    """An array of float32 zeros in a nameless file in ``folder``, gone when it is no longer used; None: in memory."""
+    if folder is None:
+        return np.zeros(shape, np.float32)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        # Written, not merely made longer: a disk without room says so here, and not by a signal later.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, 4 * math.prod(shape))
+        return np.memmap(file, np.float32, "w+", shape=shape)
+
+
+def _compared(stack: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The centres of the frames' ratios to their median, and their errors (frames, 3); a few frames at a time."""
+    middle, told = _middle(stack)
+    parts = [
+        _centres(_ratios(np.asarray(stack[first : first + AT_ONCE]), middle, told))
+        for first in range(0, len(stack), AT_ONCE)
+    ]
+    return np.concatenate([centre for centre, _ in parts]), np.concatenate([error for _, error in parts])
 
 
 def _centres(ratios: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -99,13 +125,13 @@ def _significant(gains: NDArray[np.float64], error: NDArray[np.float64]) -> Floa
     return np.where(kept, gains, 1).astype(np.float32)
 
 
-def _on_mosaic(thumbnails: Thumbnails, mosaic: Mosaic, gains: NDArray[np.float64]) -> FloatArray:
+def _on_mosaic(thumbnails: Thumbnails, mosaic: Mosaic, gains: NDArray[np.float64], folder: Path | None) -> FloatArray:
     """The evened thumbnails (frames served, h', w', 3) on a small picture of the mosaic, NaN where nothing is free."""
     served = range(mosaic.first, mosaic.last + 1)
     tall = max(1, round(mosaic.height / thumbnails.block[0]))
     wide = max(1, round(mosaic.width / thumbnails.block[1]))
-    stack = np.full((len(served), tall, wide, 3), np.nan, np.float32)
-    for row, index in zip(stack, served, strict=True):
+    stack = room_for((len(served), tall, wide, 3), folder)
+    for place, index in enumerate(served):
         colour = (thumbnails.colour[index] / gains[index]).astype(np.float32)
         whole = (thumbnails.free[index] > 0.95).astype(np.float32)
         if not mosaic.still:
@@ -113,19 +139,29 @@ def _on_mosaic(thumbnails: Thumbnails, mosaic: Mosaic, gains: NDArray[np.float64
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
             colour = cv2.warpPerspective(colour, backward, (wide, tall), flags=flags)
             whole = cv2.warpPerspective(whole, backward, (wide, tall), flags=flags)
-        row[whole > 0.99] = colour[whole > 0.99]
+        stack[place] = np.where((whole > 0.99)[..., None], colour, np.nan)
     return stack
 
 
-def _ratios(stack: FloatArray) -> FloatArray:
-    """Ratios (frames, blocks, 3) to the median, over blocks that three frames or more see and that are not black."""
-    often = (~np.isnan(stack[..., 0])).sum(0) >= 3
-    values = stack[:, often]
-    if not values.shape[1]:
-        return np.zeros((len(stack), 0, 3), np.float32)
-    middle = np.nanmedian(values, axis=0)
-    bright = (middle > 0.02 * max(float(np.median(middle)), 1e-4)).all(-1) & (middle > 1e-4).all(-1)
-    ratios: FloatArray = values[:, bright] / middle[bright]
+def _middle(stack: FloatArray) -> tuple[FloatArray, BoolArray]:
+    """The median over frames of every block (h, w, 3), and which blocks three frames or more see, not black (h, w)."""
+    middle: FloatArray = np.full(stack.shape[1:], np.nan, np.float32)
+    for row, into in enumerate(middle):
+        values = np.asarray(stack[:, row])
+        often = (~np.isnan(values[..., 0])).sum(0) >= 3
+        if often.any():
+            into[often] = np.nanmedian(values[:, often], axis=0)
+    told: BoolArray = np.asarray(~np.isnan(middle).any(-1))
+    if told.any():
+        with np.errstate(invalid="ignore"):
+            least = max(0.02 * max(float(np.median(middle[told])), 1e-4), 1e-4)
+            told &= np.asarray((middle > least).all(-1))
+    return middle, told
+
+
+def _ratios(stack: FloatArray, middle: FloatArray, told: BoolArray) -> FloatArray:
+    """Ratios (frames, blocks, 3) to the median over the blocks that are told of."""
+    ratios: FloatArray = stack[:, told] / middle[told]
     # A frame without any block in common has a column of NaN only; a neutral one keeps numpy from complaining.
     empty = np.isnan(ratios).all(axis=(1, 2))
     ratios[empty] = 1

@@ -18,6 +18,8 @@ SMALLEST_EFFECT = 2.5 / 255
 # move by it.
 SMOOTHING = np.array([1, 4, 6, 4, 1], np.float32) / 16
 HALO = len(SMOOTHING) // 2
+# How many thresholds the mean difference of many pixels must be to begin to be certain.
+PLAIN = 3
 # Beyond this a curve's own arithmetic would overflow; no light is as bright.
 HUGE = np.float32(1e30)
 
@@ -78,6 +80,18 @@ def belief(size: FloatArray, noise: Noise, restless: FloatArray | None = None) -
         return smoothstep(size, noise.threshold, 2 * noise.threshold)
     ratio = size / np.maximum(np.float32(3) * restless, np.float32(noise.threshold))
     return smoothstep(np.asarray(ratio, np.float32), 1, 2)
+
+
+def certainty(
+    plate: FloatArray, clean: FloatArray, encoding: DisplayEncoding, noise: Noise, restless: FloatArray | None = None
+) -> FloatArray:
+    """How certainly means over many pixels (linear, (h, w, 3)) show an effect, 0 to 1, as :func:`belief` has it.
+
+    Grain averages out of them, but what the clean plate is wrong by does not: so several times the difference is asked.
+    """
+    shown, behind = (encoding.encode(np.clip(image, -HUGE, HUGE)) for image in (plate, clean))
+    size = np.sqrt(((shown - behind) ** 2).sum(-1))
+    return belief(np.asarray(size / PLAIN, np.float32), noise, restless)
 
 
 def smoothstep(value: FloatArray, low: float, high: float) -> FloatArray:

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import Layer, LayerStack, Plate
-from penumbra.lift.enlarge import enlarge, footprint, shrink
-from penumbra.lift.evidence import HALO, HUGE, Noise, belief, difference
+from penumbra.lift.enlarge import footprint, shrink
+from penumbra.lift.evidence import HALO, Noise, belief, certainty, difference
 from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of
 from penumbra.lift.solve import FLOOR, Precision, solve
-from penumbra.unrest import SIDE, unrest
 
 # Rows and columns solved at once: the temporaries of a tile stay in a core's cache.
 TILE = (64, 256)
@@ -39,12 +38,6 @@ class _Frame:
     encoding: DisplayEncoding
     noise: Noise
     restless: FloatArray | None
-    unrest: FloatArray
-
-    def moves(self, tile: Tile) -> FloatArray:
-        """A tile of how far the background may be from the clean plate by itself, display units."""
-        here = enlarge(self.unrest[None], self.plate.shape[:2], *tile)[0]
-        return here if self.restless is None else np.asarray(np.maximum(here, self.restless[tile]), np.float32)
 
     def silent(self, tile: Tile) -> bool:
         """Whether the network gives nothing of a tile to any layer, nor could by what lies around it."""
@@ -69,6 +62,7 @@ def lift_frame(
     noise: Noise,
     precision: Precision,
     restless: FloatArray | None = None,
+    lines: int | None = None,
 ) -> LayerStack:
     """The layers of one frame at plate resolution, exactly recomposing to the plate.
 
@@ -82,7 +76,9 @@ def lift_frame(
         encoding: the display encoding of ``low``.
         noise: the clip's own noise.
         precision: what the files will be written in; alphas and background are rounded to it before colours are solved.
-        restless: H x W deviation, display units, of a background that moves by itself.
+        restless: H x W how far the background may be from the clean plate by itself, display units
+            (:func:`penumbra.unrest.own_motion`).
+        lines: height of the network's whole picture; None where ``low`` is all of it and not a crop.
 
     Returns:
         The stack, back to front, in DESIGN 4's guarantees: 0 <= alpha <= 1, colour >= 0 and finite, recomposition
@@ -90,15 +86,15 @@ def lift_frame(
         number of threads, which OMP_NUM_THREADS limits.
     """
     sorted_low = low[np.asarray(order)]
-    sorted_masks = tuple(masks[i] for i in order)
+    lines = low.shape[1] if lines is None else lines
     frame = _Frame(
-        plate.pixels, clean, sorted_masks, reach_of(sorted_low[..., 3]), encoding, noise, restless,
-        _unrest(plate.pixels, clean, sorted_masks, encoding),
+        plate.pixels, clean, tuple(masks[i] for i in order), reach_of(sorted_low[..., 3], lines), encoding, noise,
+        restless,
     )  # fmt: skip
     height, width = plate.canvas.shape
     effects, outside = np.zeros((height, width), np.float32), np.ones((height, width), np.float32)
     _for_tiles((height, width), lambda tile: _show(frame, tile, effects, outside))
-    ownership = _fit(frame, sorted_low, effects, outside)
+    ownership = _fit(frame, sorted_low, effects, outside, lines)
     background = np.empty((height, width, 3), np.float32)
     layers = [np.zeros((height, width, 4), np.float32) for _ in order]
     _for_tiles((height, width), lambda tile: _lift(frame, ownership, tile, effects, precision, background, layers))
@@ -114,22 +110,12 @@ def _show(frame: _Frame, tile: Tile, effects: FloatArray, outside: FloatArray) -
     size = difference(frame.plate[wide], frame.clean[wide], frame.encoding)[inner]
     covered = np.maximum.reduce([mask[tile] for mask in frame.masks])
     free = covered < OUTSIDE
-    believed = belief(size, frame.noise, frame.moves(tile))
+    believed = belief(size, frame.noise, None if frame.restless is None else frame.restless[tile])
     effects[tile] = believed * free
     outside[tile] = free
 
 
-def _unrest(plate: FloatArray, clean: FloatArray, masks: Sequence[FloatArray], encoding: DisplayEncoding) -> FloatArray:
-    """(h, w) how far the background is from the clean plate where no object is near, display units."""
-    scale = min(1.0, SIDE / max(plate.shape[:2]))
-    size = (max(1, round(plate.shape[0] * scale)), max(1, round(plate.shape[1] * scale)))
-    small = (shrink(image, size) for image in (plate, clean))
-    shown, behind = (encoding.encode(np.where(np.abs(image) < HUGE, image, np.float32(0))) for image in small)
-    covered = np.maximum.reduce([shrink(mask, size) for mask in masks])
-    return unrest(shown, behind, covered)
-
-
-def _fit(frame: _Frame, low: FloatArray, effects: FloatArray, outside: FloatArray) -> Ownership:
+def _fit(frame: _Frame, low: FloatArray, effects: FloatArray, outside: FloatArray, lines: int) -> Ownership:
     size = low.shape[1:3]
     return fit_ownership(
         np.clip(low[..., 3], 0, 1),
@@ -137,7 +123,12 @@ def _fit(frame: _Frame, low: FloatArray, effects: FloatArray, outside: FloatArra
         np.stack([shrink(mask, size) for mask in frame.masks]),
         shrink(effects, size),
         shrink(outside, size),
-    )
+        certainty(
+            shrink(frame.plate, size), shrink(frame.clean, size), frame.encoding, frame.noise,
+            None if frame.restless is None else shrink(frame.restless, size),
+        ),
+        lines,
+    )  # fmt: skip
 
 
 def _lift(
@@ -150,7 +141,8 @@ def _lift(
     layers: Sequence[FloatArray],
 ) -> None:
     """Writes a tile of the background (H x W x 3) and of every layer (H x W x 4), which are black before."""
-    if not effects[tile].any() and frame.unmasked(tile):
+    nothing = not effects[tile].any() or ownership.most(effects.shape, *tile) < FAINTEST
+    if nothing and frame.unmasked(tile):
         background[tile] = precision.nearest(frame.plate[tile])
         return
     alphas, colours = alphas_of(ownership, frame.masks, effects, *tile)

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
-from penumbra.lift.enlarge import enlarge
+from penumbra.lift.enlarge import enlarge, footprint
+from penumbra.lift.evidence import smoothstep
 
 # Alpha of a pixel the network gives to nobody: its output is limited to tanh 3.
 LEAST_ALPHA = np.float32((1 - np.tanh(3.0)) / 2)
@@ -26,6 +27,14 @@ AVERAGINGS = 16
 STEPS = 4
 # What is left of a share one small pixel further on.
 FADING = np.float32(0.6)
+# The same where a whole small pixel shows an effect for certain, by all of its pixels (mean belief from .. to)
+# or by their mean: what nothing parts from an effect with an owner is its owner's, however little of it the network
+# sees.
+SURE = (0.9, 1.0)
+SURE_STEPS = 32
+WHOLLY_OUTSIDE = 0.99  # share of a small pixel outside all masks, from which its mean shows no object
+OWNED = (0.0, 0.3)  # what all layers together own, from none to where nobody else's share is carried to
+SURE_FADING = np.float32(0.95)
 # Share of the network's own alpha that is ownership even where the fit finds none: a rim that a slightly small mask
 # leaves over belongs to the object beside it, unless any effect's owner claims it.
 BESIDE = np.float32(0.1)
@@ -51,10 +60,20 @@ class Ownership:
         each = large[:-1].reshape(self.count, 5, *large.shape[1:])
         return each[:, 0], each[:, 1], each[:, 2:], large[-1]
 
+    def most(self, shape: tuple[int, int], rows: slice, columns: slice) -> float:
+        """The most that the layers together can own of effects in a tile, 0 to 1."""
+        small = tuple(
+            footprint(few, many, span)
+            for few, many, span in zip(self.planes.shape[1:], shape, (rows, columns), strict=True)
+        )
+        shares = self.planes[: 5 * self.count : 5][(slice(None), *small)]
+        return float(1 - np.prod(1 - np.clip(shares, 0, 1), axis=0).min())
+
 
 def fit_ownership(
-    alphas: FloatArray, colours: FloatArray, masks: FloatArray, effects: FloatArray, outside: FloatArray
-) -> Ownership:
+    alphas: FloatArray, colours: FloatArray, masks: FloatArray, effects: FloatArray, outside: FloatArray,
+    certain: FloatArray, lines: int,
+) -> Ownership:  # fmt: skip
     """The coefficients that explain the network's layers.
 
     Args:
@@ -63,22 +82,32 @@ def fit_ownership(
         masks: (K, h, w) mean coverage of every small pixel.
         effects: (h, w) mean belief in an effect, counted outside all masks only.
         outside: (h, w) share of pixels outside all masks.
+        certain: (h, w) how certainly every small pixel, taken as a whole, differs from the clean plate.
+        lines: height of the whole frame in small pixels, which distances go by; h unless this is a part of it.
     """
+    averagings = _scaled(AVERAGINGS, lines)
     own = np.clip(alphas - LEAST_ALPHA, 0, 1)
     beyond = np.maximum(own - masks, 0)
-    opening = _opening(effects / np.maximum(outside, np.float32(0.25)))
-    share = _fit(beyond * outside, effects * outside, opening, beyond)
-    falling = _fit_falling(np.maximum(beyond - share * effects, 0), masks)
-    share = _spread(np.maximum(share, BESIDE * own), opening)
-    around = _average(effects, opening) / (_average(outside, opening) + np.float32(1e-3))
+    shown = np.asarray(effects / np.maximum(outside, np.float32(0.25)), np.float32)
+    opening = _opening(shown)
+    share = _fit(beyond * outside, effects * outside, opening, beyond, averagings)
+    falling = _fit_falling(np.maximum(beyond - share * effects, 0), masks, _scaled(1, lines))
+    share = _spread(np.maximum(share, BESIDE * own), opening * FADING, _scaled(STEPS, lines))
+    vacant = 1 - smoothstep(np.asarray(1 - np.prod(1 - share, axis=0), np.float32), *OWNED)
+    sure = np.maximum(smoothstep(shown, *SURE), certain * (outside > WHOLLY_OUTSIDE))
+    share = _spread(share, sure * vacant * SURE_FADING, _scaled(SURE_STEPS, lines))
+    around = _average(effects, opening, averagings) / (_average(outside, opening, averagings) + np.float32(1e-3))
     each = np.concatenate([share[:, None], falling[:, None], colours.transpose(0, 3, 1, 2)], axis=1)
     return Ownership(np.concatenate([each.reshape(-1, *around.shape), around[None]]).astype(np.float32), len(own))
 
 
-def reach_of(alphas: FloatArray) -> FloatArray:
-    """(h, w) the most that any layer can own at and near each small pixel; where it is 0 nothing need be lifted."""
+def reach_of(alphas: FloatArray, lines: int) -> FloatArray:
+    """(h, w) the most that any layer can own at and near each small pixel; where it is 0 nothing need be lifted.
+
+    ``lines`` as :func:`fit_ownership` has it.
+    """
     most = np.maximum(alphas.max(axis=0) - LEAST_ALPHA, 0).astype(np.float32)
-    reach = 2 * (_scaled(AVERAGINGS, most) + _scaled(STEPS, most)) + 1
+    reach = 2 * sum(_scaled(steps, lines) for steps in (AVERAGINGS, STEPS, SURE_STEPS)) + 1
     return np.asarray(cv2.dilate(most, np.ones((reach, reach), np.uint8)), np.float32)
 
 
@@ -128,19 +157,17 @@ def _others(masks: FloatArray, index: int) -> FloatArray:
     return np.asarray(rest.max(axis=0) * (1 - masks[index]), np.float32)
 
 
-def _fit_falling(left: FloatArray, masks: FloatArray) -> FloatArray:
+def _fit_falling(left: FloatArray, masks: FloatArray, averagings: int) -> FloatArray:
     """(K, h, w) the share q of each layer in the other objects' masks, from what the effects outside leave of it."""
     fitted = []
     for index, value in enumerate(left):
         others = _others(masks, index)
         none = np.zeros_like(value)[None]
-        fitted.append(_fit(value[None] * others, others**2, _opening(others), none, times=1)[0])
+        fitted.append(_fit(value[None] * others, others**2, _opening(others), none, averagings)[0])
     return np.stack(fitted)
 
 
-def _fit(
-    values: FloatArray, guide: FloatArray, opening: FloatArray, prior: FloatArray, times: int = AVERAGINGS
-) -> FloatArray:
+def _fit(values: FloatArray, guide: FloatArray, opening: FloatArray, prior: FloatArray, times: int) -> FloatArray:
     """(K, h, w) of the locally best factors: values = factor * guide, by weighted least squares without intercept.
 
     Without one because nothing is owned where the guide shows nothing. Where it hardly shows, grain may be all it is:
@@ -156,23 +183,26 @@ def _opening(shown: NDArray[np.floating]) -> FloatArray:
     return np.asarray(np.clip(2 * shown, 0, 1), np.float32)
 
 
-def _average(image: FloatArray, opening: FloatArray, times: int = AVERAGINGS) -> FloatArray:
+def _average(image: FloatArray, opening: FloatArray, times: int) -> FloatArray:
     """A Gaussian mean along what is open, as a walk: effects that touch share it, those that do not never do."""
-    for _ in range(_scaled(times, image)):
+    for _ in range(times):
         image = np.asarray(cv2.GaussianBlur(image, (3, 3), 0.85, borderType=cv2.BORDER_REPLICATE), np.float32) * opening
     return image
 
 
-def _spread(shares: FloatArray, opening: FloatArray) -> FloatArray:
-    """(K, h, w) shares carried on, ever fainter, into effects that nothing parts from those the network is sure of."""
+def _spread(shares: FloatArray, passing: FloatArray, steps: int) -> FloatArray:
+    """(K, h, w) shares carried on into effects that nothing parts from those the network is sure of.
+
+    ``passing`` (h, w): what of a share reaches a small pixel from the one beside it.
+    """
     spread = []
     for share in shares:
-        for _ in range(_scaled(STEPS, share)):
+        for _ in range(steps):
             further = np.asarray(cv2.dilate(share, np.ones((3, 3), np.uint8)), np.float32)
-            share = np.maximum(share, further * opening * FADING)
+            share = np.maximum(share, further * passing)
         spread.append(share)
     return np.stack(spread)
 
 
-def _scaled(steps: int, image: FloatArray) -> int:
-    return max(1, steps * int(image.shape[0]) // 64)
+def _scaled(steps: int, lines: int) -> int:
+    return max(1, steps * lines // 64)

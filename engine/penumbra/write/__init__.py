@@ -8,7 +8,7 @@ from penumbra.write.files import frame_path, prepare_output, refuse_links
 from penumbra.write.frame_writer import FrameWriter
 from penumbra.write.manifest import frame_entry, load_manifest, write_manifest
 from penumbra.write.manifest_schema import manifest_schema
-from penumbra.write.previews import preview_paths, write_previews
+from penumbra.write.previews import keep_pictures, preview_paths, sketch_pictures, write_previews
 from penumbra.write.verify import FrameVerdict, verify_frame
 
 __all__ = [
@@ -16,11 +16,13 @@ __all__ = [
     "FrameWriter",
     "frame_entry",
     "frame_path",
+    "keep_pictures",
     "load_manifest",
     "manifest_schema",
     "prepare_output",
     "preview_paths",
     "refuse_links",
+    "sketch_pictures",
     "sweep_temporaries",
     "verify_frame",
     "write_clean_frame",

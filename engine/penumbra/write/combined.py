@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +30,11 @@ def write_combined(
     rows, columns = data.slices_in(footage.canvas)
     images = [(BACKGROUND, stack.background), *((layer.name, layer.pixels) for layer in stack.layers)]
     cropped = [(name, _stored(pixels[rows, columns], output)) for name, pixels in images]
+    parts = combined_channels([layer.name for layer in stack.layers], output.combined)
+    specs = [exr_spec(footage, data, channels, output) for _, channels in parts]
     if output.combined == "multilayer":
-        named = cropped[1:]
-        channels = RGB + tuple(f"{name}.{channel}" for name, _ in named for channel in RGBA)
         cropped = [(BACKGROUND, np.concatenate([pixels for _, pixels in cropped], axis=-1))]
-        specs = [exr_spec(footage, data, channels, output)]
     else:
-        specs = [exr_spec(footage, data, RGB if name == BACKGROUND else RGBA, output) for name, _ in cropped]
         for spec, (name, _) in zip(specs, cropped, strict=True):
             spec.attribute("oiio:subimagename", name)
     for spec, (name, _) in zip(specs, cropped, strict=True):
@@ -43,6 +42,19 @@ def write_combined(
     path = frame_path(folder, COMBINED, stack.number, footage.padding)
     write_parts(path, [pixels for _, pixels in cropped], specs)
     return path
+
+
+def combined_channels(names: Sequence[str], combined: str) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The parts of a combined file: whose pixels each holds, one after the other, and their channels' names.
+
+    ``names`` back to front; ``combined`` as in the output settings, no parts for ``off``.
+    """
+    if combined == "multilayer":
+        channels = RGB + tuple(f"{name}.{channel}" for name in names for channel in RGBA)
+        return [((BACKGROUND, *names), channels)]
+    if combined == "multipart":
+        return [((BACKGROUND,), RGB), *(((name,), RGBA) for name in names)]
+    return []
 
 
 def _stored(pixels: FloatArray, output: OutputSettings) -> FloatArray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 import OpenImageIO as oiio
@@ -19,6 +21,7 @@ from penumbra.write.timecode import advance, packed
 
 RGB = ("R", "G", "B")
 RGBA = ("R", "G", "B", "A")
+AGAIN = "Remove it and run again with --resume."
 # Timecode needs a rate to count with; footage that has the one without the other is nearly always film.
 _RATE_OF_UNKNOWN = Fraction(24)
 
@@ -62,7 +65,7 @@ def tag_frame(spec: oiio.ImageSpec, footage: Footage, layer: str, number: int, s
 
 
 def write_exr(path: Path, pixels: NDArray[np.float16] | FloatArray, spec: oiio.ImageSpec) -> None:
-    """Writes H x W x C pixels, already in the precision of ``spec``; the file appears whole or not at all.
+    """Writes H x W x C pixels, none beyond the range of ``spec``'s precision; the file appears whole or not at all.
 
     Raises :class:`OutputError` when anything of it could not be written.
     """
@@ -84,31 +87,60 @@ def write_parts(path: Path, parts: Sequence[NDArray[np.float16] | FloatArray], s
             raise OutputError(f"The file {path} could not be written: {_sentence(reason)}.", WRITE_FIX)
 
 
-def read_exr(path: Path, channels: tuple[str, ...], data: Region) -> FloatArray:
-    """The pixels of a file that :func:`write_exr` wrote: H x W x C over ``data``, scene-linear.
+class ExrRows:
+    """Lines of one part of a file that :func:`write_parts` wrote, as they are asked for; for a ``with`` block.
 
     Raises :class:`OutputError` when the file is missing, damaged, or of other channels or another data window.
     """
-    image = oiio.ImageInput.open(str(path))
-    if image is None:
-        reason = oiio.geterror()
-        state = f"is damaged ({_sentence(reason)})" if path.exists() else "is missing"
-        raise OutputError(f"The layer file {path} {state}.", "Remove it and run again with --resume.")
-    try:
-        spec = image.spec()
-        if (spec.x, spec.y, spec.width, spec.height) != (data.x, data.y, data.width, data.height):
-            raise _changed(path, f"its data window is {spec.width}x{spec.height} at {spec.x},{spec.y}")
-        if tuple(spec.channelnames) != channels:
-            raise _changed(path, "its channels are " + ", ".join(spec.channelnames))
-        pixels = image.read_image("float")
+
+    def __init__(self, path: Path, channels: tuple[str, ...], data: Region, part: int = 0) -> None:
+        self._path, self._data, self._part = path, data, part
+        self._image: Any = oiio.ImageInput.open(str(path))
+        if self._image is None:
+            reason = oiio.geterror()
+            state = f"is damaged ({_sentence(reason)})" if path.exists() else "is missing"
+            raise OutputError(f"The layer file {path} {state}.", AGAIN)
+        try:
+            self._check(channels)
+        except OutputError:
+            self._image.close()
+            raise
+
+    def read(self, rows: slice) -> FloatArray:
+        """(rows, W, C) float32, scene-linear; ``rows`` within the data window."""
+        top, bottom = rows.start + self._data.y, rows.stop + self._data.y
+        pixels = self._image.read_scanlines(self._part, 0, top, bottom, 0, 0, self._channels, "float")
         if pixels is None:
-            raise OutputError(
-                f"The layer file {path} is damaged ({_sentence(image.geterror())}).",
-                "Remove it and run again with --resume.",
-            )
-        return np.asarray(pixels, np.float32).reshape(data.height, data.width, len(channels))
-    finally:
-        image.close()
+            raise OutputError(f"The layer file {self._path} is damaged ({_sentence(self._image.geterror())}).", AGAIN)
+        lines = np.asarray(pixels, np.float32).reshape(bottom - top, self._data.width, self._channels)
+        return lines if self._order is None else np.ascontiguousarray(lines[..., self._order])
+
+    def __enter__(self) -> ExrRows:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._image.close()
+
+    def _check(self, channels: tuple[str, ...]) -> None:
+        if not self._image.seek_subimage(self._part, 0):
+            raise _changed(self._path, f"it has no part {self._part + 1}")
+        spec, data = self._image.spec(), self._data
+        if (spec.x, spec.y, spec.width, spec.height) != (data.x, data.y, data.width, data.height):
+            raise _changed(self._path, f"its data window is {spec.width}x{spec.height} at {spec.x},{spec.y}")
+        stored = tuple(spec.channelnames)
+        if sorted(stored) != sorted(channels):
+            raise _changed(self._path, "its channels are " + ", ".join(stored))
+        # OpenEXR files hold channels by name; in which order many of them are given back is the library's choice.
+        self._channels = len(channels)
+        self._order = None if stored == channels else [stored.index(name) for name in channels]
+
+
+def read_exr(path: Path, channels: tuple[str, ...], data: Region) -> FloatArray:
+    """The pixels of a file that :func:`write_exr` wrote: H x W x C over ``data``, raising as :class:`ExrRows` does."""
+    with ExrRows(path, channels, data) as image:
+        return image.read(slice(0, data.height))
 
 
 def _ends_well(path: Path, part: int) -> bool:
@@ -127,9 +159,7 @@ def _ends_well(path: Path, part: int) -> bool:
 
 
 def _changed(path: Path, how: str) -> OutputError:
-    return OutputError(
-        f"The layer file {path} is not the one written for this plate: {how}.", "Remove it and run again with --resume."
-    )
+    return OutputError(f"The layer file {path} is not the one written for this plate: {how}.", AGAIN)
 
 
 def _sentence(reason: str) -> str:

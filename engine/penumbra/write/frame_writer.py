@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
 from penumbra.errors import PenumbraError
@@ -59,23 +59,23 @@ class FrameWriter:
             for written in [pool.submit(self._write_one, name, number, px, data) for name, px in cropped]:
                 written.result()
 
-    def _write_one(self, name: str, number: int, pixels: NDArray[np.float16] | FloatArray, data: Region) -> None:
+    def _write_one(self, name: str, number: int, pixels: FloatArray, data: Region) -> None:
         spec = exr_spec(self._footage, data, RGB if pixels.shape[2] == 3 else RGBA, self._output)
         tag_frame(spec, self._footage, name, number, self._software)
         write_exr(frame_path(self._folder, name, number, self._footage.padding), pixels, spec)
 
-    def _stored(self, name: str, number: int, pixels: FloatArray) -> NDArray[np.float16] | FloatArray:
-        """The pixels in the precision of the file; values beyond half's range would be infinite there."""
-        if not np.isfinite(pixels).all():
+    def _stored(self, name: str, number: int, pixels: FloatArray) -> FloatArray:
+        """The pixels as the file can hold them; values beyond half's range would be infinite there."""
+        # The extremes tell of all others, and of NaN, without an array of booleans as large as the frame.
+        least, most = (float(pick(pixels)) for pick in (np.min, np.max))
+        if not (math.isfinite(least) and math.isfinite(most)):
             raise PenumbraError(
                 f"Layer {name} of frame {number} holds values that are not finite; it was not written.",
                 "This is a fault of Penumbra: please report it with the job file.",
             )
-        if self._output.precision != "half":
+        if self._output.precision != "half" or max(most, -least) <= HALF_MAX:
             return pixels
         beyond = int(np.count_nonzero(np.abs(pixels) > HALF_MAX))
-        if beyond:
-            with self._lock:
-                self.clamped[number] = self.clamped.get(number, 0) + beyond
-            pixels = np.clip(pixels, -HALF_MAX, HALF_MAX)
-        return pixels.astype(np.float16)
+        with self._lock:
+            self.clamped[number] = self.clamped.get(number, 0) + beyond
+        return np.clip(pixels, -HALF_MAX, HALF_MAX)

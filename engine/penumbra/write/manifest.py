@@ -30,6 +30,8 @@ def frame_entry(verdict: FrameVerdict) -> dict[str, Any]:
         "unresolved": verdict.unresolved,
         "alpha_ok": verdict.alpha_ok,
         "colour_ok": verdict.colour_ok,
+        "splits_ok": verdict.splits_ok,
+        "combined_ok": verdict.combined_ok,
         "within_bound": verdict.within_bound,
     }
 

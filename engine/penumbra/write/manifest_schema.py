@@ -47,6 +47,8 @@ _FRAME = {
     "worst_pixel": _or_null(_PAIR),
     "alpha_ok": _BOOLEAN,
     "colour_ok": _BOOLEAN,
+    "splits_ok": _BOOLEAN,
+    "combined_ok": _BOOLEAN,
 }
 _PLATE = {
     "path": _STRING,

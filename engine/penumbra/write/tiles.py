@@ -15,13 +15,14 @@ from penumbra.color import FloatArray
 from penumbra.compositing import over, over_all
 from penumbra.frames import Footage, Plate, Region
 from penumbra.write.display import to_display
-from penumbra.write.exr import RGB, RGBA, read_exr
-from penumbra.write.files import frame_path
+from penumbra.write.files import written_whole
 from penumbra.write.frame_writer import BACKGROUND
-from penumbra.write.verify import allowed_error, seen_plate
+from penumbra.write.read_back import Band, allowed_error, read_back
 
 Picture = NDArray[np.uint8]
 _CHECKER_DARK, _CHECKER_LIGHT, _CHECKER_SIZE = 0.12, 0.24, 12
+# No object can be called so.
+_PLATE, _ERROR = "plate ", "error "
 _RED = np.array([235, 64, 52], np.uint8)
 
 
@@ -46,64 +47,116 @@ def tile_size(footage: Footage, width: int) -> tuple[int, int]:
     return max(2, round(height / 2) * 2), width
 
 
+class FrameSketch:
+    """A frame's pictures in the making: takes the bands that are read back, top to bottom.
+
+    ``size``: (height, width) of the pictures, which show the display window, cut to or padded with black.
+    """
+
+    def __init__(self, footage: Footage, data: Region, size: tuple[int, int]) -> None:
+        self._footage, self._data, self._size = footage, data, size
+        # Lines of the display window, across already as narrow as the pictures.
+        self._narrow: dict[str, FloatArray] = {}
+        self._layers: tuple[str, ...] = ()
+        self._max_error = 0.0
+
+    def add(self, band: Band) -> None:
+        """Takes a band into the pictures."""
+        self._layers = tuple(band.layers)
+        images = {_PLATE: band.plate, BACKGROUND: band.background, **band.layers}
+        for name, pixels in images.items():
+            lines = self._lines(name, pixels.shape[2])
+            if name not in band.empty:
+                self._put(lines, band.rows, self._narrowed(self._columns(pixels)))
+        share = self._lines(_ERROR, 1)
+        if not band.exact:
+            self._max_error = max(self._max_error, float(band.error.max()))
+            each = self._columns(band.error / allowed_error(band.plate))
+            largest = np.maximum(np.maximum(each[..., 0], each[..., 1]), each[..., 2])
+            starts = _starts(self._size[1], largest.shape[1])
+            self._put(share, band.rows, np.maximum.reduceat(largest, starts, axis=1)[..., None])
+
+    def tiles(self, number: int, names: Sequence[str]) -> FrameTiles:
+        """All pictures, once every band was given; ``names`` in the order of the pictures.
+
+        Raises :class:`ColorSpaceError` for a space that cannot be shown.
+        """
+        small = {name: self._lowered(lines) for name, lines in self._narrow.items() if name != _ERROR}
+        clean, checker = small[BACKGROUND], _checkerboard(self._size)
+        linear = [small[_PLATE], *(over(small[name], checker) for name in names)]
+        for name in names:
+            linear.append(over_all((small[other] for other in self._layers if other != name), clean))
+        pictures = [to_display(picture, self._footage.space) for picture in (*linear, clean)]
+        lines = self._narrow[_ERROR]
+        share = np.maximum.reduceat(lines, _starts(self._size[0], len(lines)), axis=0)[..., 0]
+        return FrameTiles(number, (*pictures, _error_picture(share)), self._max_error)
+
+    def _columns(self, pixels: FloatArray) -> FloatArray:
+        """The display window's columns of lines over the data window."""
+        data, display = self._data, self._footage.display
+        if (data.x, data.width) == (display.x, display.width):
+            return pixels
+        shown = np.zeros((pixels.shape[0], display.width, *pixels.shape[2:]), np.float32)
+        left, right = max(data.x, display.x), min(data.x + data.width, display.x + display.width)
+        if right > left:
+            shown[:, left - display.x : right - display.x] = pixels[:, left - data.x : right - data.x]
+        return shown
+
+    def _narrowed(self, pixels: FloatArray) -> FloatArray:
+        """Averaged in linear light: premultiplied layers may be averaged, straight ones could not."""
+        how = cv2.INTER_AREA if self._size[1] <= pixels.shape[1] else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(pixels, (self._size[1], len(pixels)), interpolation=how), np.float32)
+
+    def _lowered(self, lines: FloatArray) -> FloatArray:
+        how = cv2.INTER_AREA if self._size[0] <= len(lines) else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(lines, self._size[::-1], interpolation=how), np.float32)
+
+    def _lines(self, name: str, channels: int) -> FloatArray:
+        """An image's lines of the display window, black at first."""
+        if name not in self._narrow:
+            shape = (self._footage.display.height, self._size[1], channels)
+            self._narrow[name] = np.zeros(shape, np.float32)
+        return self._narrow[name]
+
+    def _put(self, whole: FloatArray, rows: slice, narrow: FloatArray) -> None:
+        """Writes lines of the data window to where they stand in the display window, as far as they do."""
+        top = rows.start + self._data.y - self._footage.display.y
+        first, last = max(top, 0), min(top + len(narrow), len(whole))
+        if last > first:
+            whole[first:last] = narrow[first - top : last - top]
+
+
 def frame_tiles(
     folder: Path, footage: Footage, names: Sequence[str], order: Sequence[str], plate: Plate, size: tuple[int, int]
 ) -> FrameTiles:
-    """Reads a frame's files and draws its pictures; only one layer at plate resolution is held at a time.
+    """Reads a frame's files and draws its pictures.
 
     ``names`` in the order of the pictures, ``order`` the same names back to front, ``size`` (height, width).
     """
-    view = _View(plate.data, footage.display, size)
-    recomposed = read_exr(frame_path(folder, BACKGROUND, plate.number, footage.padding), RGB, plate.data)
-    clean, layers = view.shrink(recomposed), {}
-    for name in order:
-        layer = read_exr(frame_path(folder, name, plate.number, footage.padding), RGBA, plate.data)
-        layers[name] = view.shrink(layer)
-        recomposed = over(layer, recomposed)
-    pixels, unresolved = seen_plate(plate)
-    error = np.where(unresolved[..., None], 0, np.abs(recomposed - pixels))
-    share = (error / allowed_error(pixels.astype(np.float64))).max(axis=-1)
-    checker = _checkerboard(size)
-    linear = [view.shrink(pixels), *(over(layers[name], checker) for name in names)]
-    for name in names:
-        linear.append(over_all((layers[other] for other in order if other != name), clean))
-    pictures = [to_display(picture, footage.space) for picture in (*linear, clean)]
-    return FrameTiles(plate.number, (*pictures, _error_picture(view.largest(share))), float(error.max()))
+    sketch = FrameSketch(footage, plate.data, size)
+    for band in read_back(folder, footage, order, plate):
+        sketch.add(band)
+    return sketch.tiles(plate.number, names)
 
 
-@dataclass(frozen=True)
-class _View:
-    """How a frame's data window is shown: cut to, or padded with black to, the display window, then resized."""
+def keep_tiles(path: Path, tiles: FrameTiles) -> None:
+    """Keeps a frame's pictures in a file that appears whole; :func:`kept_tiles` gives them back to the bit."""
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, pictures=np.stack(tiles.pictures), max_error=np.float64(tiles.max_error))
 
-    data: Region
-    display: Region
-    size: tuple[int, int]
 
-    def shrink(self, pixels: FloatArray) -> FloatArray:
-        """Averages in linear light: premultiplied layers may be averaged, straight ones could not."""
-        height, width = self.size
-        smaller = width <= self.display.width and height <= self.display.height
-        method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(self._shown(pixels), (width, height), interpolation=method), np.float32)
+def kept_tiles(path: Path, number: int) -> FrameTiles | None:
+    """What :func:`keep_tiles` kept; None where there is no such file."""
+    if not path.is_file():
+        return None
+    with np.load(path) as held:
+        return FrameTiles(number, tuple(held["pictures"]), float(held["max_error"]))
 
-    def largest(self, values: NDArray[Any]) -> NDArray[Any]:
-        """The largest value under every pixel of the picture, so that one bad pixel of the plate remains visible."""
-        shown = self._shown(values)
-        rows, columns = (np.arange(n) * have // n for n, have in zip(self.size, shown.shape[:2], strict=True))
-        pooled: NDArray[Any] = np.maximum.reduceat(np.maximum.reduceat(shown, rows, axis=0), columns, axis=1)
-        return pooled
 
-    def _shown(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        if self.data == self.display:
-            return pixels
-        shown = np.zeros((*self.display.shape, *pixels.shape[2:]), pixels.dtype)
-        left, top = max(self.data.x, self.display.x), max(self.data.y, self.display.y)
-        right = min(self.data.x + self.data.width, self.display.x + self.display.width)
-        bottom = min(self.data.y + self.data.height, self.display.y + self.display.height)
-        if right > left and bottom > top:
-            common = Region(left, top, right - left, bottom - top)
-            shown[common.slices_in(self.display)] = pixels[common.slices_in(self.data)]
-        return shown
+def _starts(count: int, have: int) -> NDArray[np.int64]:
+    """Where each of ``count`` pixels begins among ``have``, for the largest value under each to be found."""
+    starts: NDArray[np.int64] = np.arange(count) * have // count
+    return starts
 
 
 def _checkerboard(size: tuple[int, int]) -> FloatArray:

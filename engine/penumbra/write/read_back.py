@@ -1,0 +1,99 @@
+"""A frame's files read back from disk in bands of lines: however large the plate, little of it is held at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from penumbra.color import FloatArray
+from penumbra.compositing import over_all
+from penumbra.frames import BoolArray, Footage, Plate
+from penumbra.write.exr import RGB, RGBA, ExrRows
+from penumbra.write.files import frame_path
+from penumbra.write.frame_writer import BACKGROUND
+
+# A multiple of the lines that every compression packs together, so that none is unpacked twice.
+LINES = 64
+
+
+@dataclass(frozen=True)
+class Band:
+    """Some lines of a frame: ``rows`` of its data window, W wide, scene-linear float32.
+
+    ``plate`` (h, W, 3), ``unresolved`` (h, W): which pixels no layers with colours in [0, largest] give back; or None.
+    ``background`` (h, W, 3) and ``layers`` (h, W, 4) by name, back to front, as the files hold them; ``empty``: names
+    of layers that hold nothing but zeros here. ``error`` (h, W, 3): |recomposition - plate|, the layers over each
+    other as a host would lay them; infinite where a file holds no number, 0 at unresolved pixels. ``exact``: all 0.
+    """
+
+    rows: slice
+    plate: FloatArray
+    unresolved: BoolArray | None
+    background: FloatArray
+    layers: dict[str, FloatArray]
+    empty: frozenset[str]
+    error: FloatArray
+    exact: bool
+
+
+def allowed_error(plate: FloatArray) -> FloatArray:
+    """The bound on |recomposition - plate|, element by element: one step of half precision, and 2^-12 near black."""
+    bound: FloatArray = np.abs(plate)
+    bound *= np.float32(2.0**-10)
+    bound += np.float32(2.0**-12)
+    return bound
+
+
+def read_back(
+    folder: Path, footage: Footage, names_back_to_front: Sequence[str], plate: Plate, largest: float = np.inf
+) -> Iterator[Band]:
+    """The bands of a frame, top to bottom, over its data window; ``largest`` is what the files' precision can hold.
+
+    Raises :class:`OutputError` naming the file that is missing, damaged, or not of this plate.
+    """
+    rows, columns = plate.data.slices_in(plate.canvas)
+    pixels = plate.pixels[rows, columns]
+    broken = None if plate.unresolved is None else plate.unresolved[rows, columns]
+    with ExitStack() as stack:
+        images = {
+            name: stack.enter_context(ExrRows(_path(folder, footage, name, plate), channels, plate.data))
+            for name, channels in ((BACKGROUND, RGB), *((name, RGBA) for name in names_back_to_front))
+        }
+        for top in range(0, plate.data.height, LINES):
+            lines = slice(top, min(top + LINES, plate.data.height))
+            layers = {name: image.read(lines) for name, image in images.items()}
+            yield _band(lines, pixels[lines], None if broken is None else broken[lines], layers, largest)
+
+
+def _path(folder: Path, footage: Footage, name: str, plate: Plate) -> Path:
+    return frame_path(folder, name, plate.number, footage.padding)
+
+
+def _band(
+    rows: slice, plate: FloatArray, broken: BoolArray | None, layers: dict[str, FloatArray], largest: float
+) -> Band:
+    background = layers.pop(BACKGROUND)
+    # Of a large plate most bands and layers are empty: what they need not go through is half of the work.
+    empty = frozenset(name for name, layer in layers.items() if not layer.any())
+    unresolved: BoolArray | None = None
+    if plate.min() < 0 or plate.max() > largest:
+        unresolved = np.asarray(((plate < 0) | (plate > largest)).any(axis=-1))
+    if broken is not None and broken.any():
+        unresolved = broken if unresolved is None else unresolved | broken
+    error = _error(plate, background, [layer for name, layer in layers.items() if name not in empty])
+    if unresolved is not None:
+        error[unresolved] = 0
+    return Band(rows, plate, unresolved, background, layers, empty, error, not error.any())
+
+
+def _error(plate: FloatArray, background: FloatArray, layers: list[FloatArray]) -> FloatArray:
+    with np.errstate(invalid="ignore", over="ignore"):
+        recomposed = over_all(layers, background)
+        error: FloatArray = np.abs(recomposed - plate)
+    if np.isnan(error.max()):
+        error[np.isnan(error)] = np.inf
+    return error
