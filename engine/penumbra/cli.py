@@ -22,7 +22,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from penumbra import __version__
-from penumbra.errors import JobError, PanelUnavailableError, PenumbraError, Stopped
+from penumbra.errors import (
+    JobError,
+    OutOfMemoryError,
+    PanelUnavailableError,
+    PenumbraError,
+    Stopped,
+    ran_out_of_memory,
+)
 from penumbra.events import Event, OnEvent
 from penumbra.job import (
     USUAL_QUALITY,
@@ -676,6 +683,10 @@ def _guard(work: Callable[[OnEvent], None], json_events: bool, teller: _Lines | 
     except (typer.Exit, SystemExit):
         raise
     except Exception as error:  # noqa: BLE001 # the last line of defence: a fault of ours, told as one
+        if ran_out_of_memory(error):
+            _fail(
+                OutOfMemoryError("There is not enough memory.", "Close other programs or use a larger machine."), teller
+            )
         traceback.print_exc()
         text = f"An unexpected fault: {type(error).__name__}: {error}."
         _fail(PenumbraError(text, "Please report it with the job file and the lines above."), teller)

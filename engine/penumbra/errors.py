@@ -8,6 +8,8 @@ Exit codes: 0 done, 1 a fault of ours, 2 the job or an option, 3 the footage, 4 
 
 from __future__ import annotations
 
+import errno
+
 LONGEST_SENTENCE = 1000  # characters
 
 
@@ -150,6 +152,18 @@ class OutOfMemoryError(PenumbraError):
 
     code = "out_of_memory"
     exit_code = 6
+
+
+def ran_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, in whatever words: OpenCV and torch raise errors of their own, and threads need some."""
+    text = str(error).lower()
+    told = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"
+    words = ("insufficient memory", "allocate memory", "out of memory", "start new thread", "bad_alloc")
+    return (
+        isinstance(error, MemoryError)
+        or (told and any(word in text for word in words))
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    )
 
 
 class PanelUnavailableError(PenumbraError):

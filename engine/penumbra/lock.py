@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import random
 import re
-import socket
 import sys
 import threading
 import time
@@ -50,7 +50,7 @@ class Owner:
     def here(cls) -> Owner:
         """This process."""
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        return cls(socket.gethostname(), os.getpid(), since, process_place(), process_stamp(os.getpid()) or "")
+        return cls(platform.node(), os.getpid(), since, process_place(), process_stamp(os.getpid()) or "")
 
     @classmethod
     def from_json(cls, text: str) -> Owner | None:

@@ -39,6 +39,7 @@ from penumbra.errors import (
     RecompositionError,
     StageOrderError,
     TooShortError,
+    ran_out_of_memory,
 )
 from penumbra.events import Event, OnEvent
 from penumbra.frames import Footage, Mask, WorkingClip
@@ -240,7 +241,7 @@ def run(
     except PenumbraError:
         raise
     except Exception as error:
-        if _out_of_memory(error):
+        if ran_out_of_memory(error):
             raise OutOfMemoryError(
                 f"There is not enough memory for this plate; it ran out in the stage {report.stage_now}.",
                 "Close other programs or use a larger machine, then run with --resume.",
@@ -248,18 +249,6 @@ def run(
         if isinstance(error, OSError):
             raise _output_error(job.output.folder, error) from error
         raise
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, in whatever words: OpenCV and torch raise errors of their own."""
-    text = str(error).lower()
-    told = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"
-    words = ("insufficient memory", "allocate memory", "out of memory", "start new thread", "bad_alloc")
-    return (
-        isinstance(error, MemoryError)
-        or (told and any(word in text for word in words))
-        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-    )
 
 
 def _output_error(folder: str, error: OSError) -> OutputError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
+import platform
 import sys
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 @cache
 def process_place() -> str:
     """A name of where this process's number counts: the machine, its boot and, in containers, the process namespace."""
-    parts = [socket.gethostname()]
+    parts = [platform.node()]
     for read in (_boot, _namespace):
         try:
             parts.append(read())

@@ -2,8 +2,8 @@
 
 import json
 import os
+import platform
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -68,7 +68,7 @@ def test_a_second_engine_is_refused_and_told_who_owns_the_folder(tmp_path):
         for resume in (False, True):
             with pytest.raises(errors.OutputInUseError) as refused:
                 run(tiny_job(tmp_path, replace=True), lambda event: None, resume=resume)
-            assert f"process {other.pid} on {socket.gethostname()}, since 20" in str(refused.value)
+            assert f"process {other.pid} on {platform.node()}, since 20" in str(refused.value)
             assert str(tmp_path / "out") in str(refused.value)
         assert len(claims(work)) == 1
         assert not list(tmp_path.rglob("*out*/**/*.exr"))
