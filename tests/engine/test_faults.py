@@ -107,7 +107,8 @@ def fill_again_and_again(small_disk, shot, least):
 
 @pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_a_sentence_before_there_are_layers(small_disk, empty):
-    assert fill_again_and_again(small_disk, empty, 64) >= {"read", "clean plate", "prepare", "refine"}
+    # Preparing needs less room than the clean plate has just given back.
+    assert fill_again_and_again(small_disk, empty, 64) >= {"read", "clean plate", "refine"}
 
 
 @pytest.mark.slow

@@ -73,6 +73,7 @@ def shot(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     (tmp_path / "shot" / "job.json").write_text(job.to_json(), encoding="utf-8")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("ORT_DISABLE_TELEMETRY", None)
+    environment.pop("TORCHINDUCTOR_CACHE_DIR", None)  # torch leaves it in the process that runs the tests
     for name, variable in (("home", "HOME"), ("temporary", "TMPDIR"), ("cache", "XDG_CACHE_HOME")):
         (tmp_path / name).mkdir()
         environment[variable] = str(tmp_path / name)

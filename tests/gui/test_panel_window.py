@@ -361,7 +361,10 @@ def test_broken_event_lines_are_logged_and_the_run_goes_on(panel, clip, spin, tm
     panel.act("start")
     spin(lambda: not panel.run.active, 120)
     assert panel.run.state.status == "done", panel.run.state.error
-    assert "no event" in panel.window.log.toPlainText()
+    log = panel.window.log.toPlainText()
+    assert '"done": "x"' in log
+    assert '"event": "progr\n' in log
+    assert "[1, 2]" in log
 
 
 @pytest.mark.slow

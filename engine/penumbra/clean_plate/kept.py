@@ -60,7 +60,7 @@ class KeptFrames:
         free = _farness(self._read_occupied(index))
         self._size = (free.shape[0], free.shape[1])
         if index in self._wanted:
-            free.tofile(path)
+            _write(free, path)
             self._free.add(index)
         return free
 
@@ -70,7 +70,7 @@ class KeptFrames:
         kept = _as_stored(pixels)
         if kept.nbytes > self._room:
             return
-        kept.tofile(self._path(index, "plate"))
+        _write(kept, self._path(index, "plate"))
         self._room -= kept.nbytes
         self._size, self._kinds[index] = pixels.shape[:2], kept.dtype.type
 
@@ -90,3 +90,8 @@ def _farness(coverage: FloatArray) -> NDArray[np.uint8]:
     free = 1 - cv2.dilate(occupied, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     distance = cv2.distanceTransform(free, cv2.DIST_L2, 3) / np.hypot(*coverage.shape)
     return np.asarray(free * (1 + np.digitize(distance, DISTANCES)), np.uint8)
+
+
+def _write(array: NDArray[np.generic], path: Path) -> None:
+    # NumPy's own tofile does not say why it wrote less than was asked.
+    path.write_bytes(np.ascontiguousarray(array).data.cast("B"))
