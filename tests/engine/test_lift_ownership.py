@@ -225,7 +225,8 @@ def test_scaling_the_plate_scales_the_layers_where_effects_are_plain(seed, scale
     # ...and through it, here and there and a little, what is claimed beyond need and how several layers share.
     for name in layers:
         apart = np.abs(scaled[name][plain] - layers[name][plain] * [scale, scale, scale, 1])
-        assert apart.max() < 0.25
+        # Where layers at random claim about as much, a little decides whose it is.
+        assert apart.max() < (0.25 if objects == 1 else 0.5)
         assert apart.mean() < (5e-4 if objects == 1 else 0.015)
 
 
