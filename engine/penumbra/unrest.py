@@ -22,8 +22,14 @@ OUTSIDE = 0.02  # coverage below which a pixel is outside a mask
 WINDOW = 1.0  # widths: wide, because a window that a shadow or a reflection fills would take it for the ground
 SHADES = 5  # of brightness, and of warmth, that are told apart
 ENOUGH = 0.2  # of the pixels alike in a window must be far from masks to be believed
-# Which of the differences in order is the typical one: the median.
-QUANTILE = 0.5
+# The typical difference is the median; where the background is restless over time it is the ninth decile, told as the
+# median that grain of as much would have (a chi distribution of three degrees: 1.54 over 2.50), for foam is sparse and
+# bright. Elsewhere a tenth of the ground may well be a shadow longer than ``REACH``.
+MEDIAN, TAIL, OF_GRAIN = 0.5, 0.9, 0.6
+# Restlessness, as a multiple of the picture's calm places', from which on the tail counts, and counts alone.
+RESTLESS = (1.8, 3.0)
+CALM = 50  # per cent of the places that are calm
+QUIET = 0.003  # display units: less is nothing in 8 bits
 # Differences in display units between which it is told; below the first nothing differs.
 LEVELS = np.geomspace(0.004, 1.0, 24).astype(np.float32)
 ROUNDING = np.sqrt(LEVELS[1] / LEVELS[0])  # what lies between two of them is told as their geometric mean
@@ -46,7 +52,8 @@ def own_motion(
     scale = min(1.0, SIDE / max(plate.shape[:2]))
     size = (max(1, round(plate.shape[1] * scale)), max(1, round(plate.shape[0] * scale)))
     shown, behind = (encoding.encode(_finite(_shrunk(image, size))) for image in (plate, clean))
-    here = unrest(shown, behind, np.maximum.reduce([_shrunk(mask, size) for mask in masks]))
+    covered = np.maximum.reduce([_shrunk(mask, size) for mask in masks])
+    here = unrest(shown, behind, covered, None if restless is None else _shrunk(restless, size))
     large = np.asarray(cv2.resize(here, plate.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
     return large if restless is None else np.asarray(np.maximum(large, restless), np.float32)
 
@@ -59,12 +66,15 @@ def _finite(image: FloatArray) -> FloatArray:
     return np.where(np.abs(image) < HUGE, image, np.float32(0))
 
 
-def unrest(shown: FloatArray, behind: FloatArray, covered: FloatArray) -> FloatArray:
+def unrest(
+    shown: FloatArray, behind: FloatArray, covered: FloatArray, restless: FloatArray | None = None
+) -> FloatArray:
     """(h, w) the typical difference to the clean plate around every pixel, display units, root of the sum over RGB.
 
     ``shown``, ``behind`` (h, w, 3): a small frame and its clean plate, display-encoded; ``covered`` (h, w): the largest
-    coverage of all masks. A quantile over what is alike and far from masks, so that a shadow longer than ``REACH`` does
-    not count as the background's: it is thin. 0 where the masks leave too little to judge by.
+    coverage of all masks; ``restless`` (h, w): deviation over time. A quantile over what is alike and far from masks,
+    so that a shadow longer than ``REACH`` does not count as the background's: it is thin. 0 where the masks leave too
+    little to judge by.
     """
     # Smoothed as the lift smooths what it compares with this, so that grain weighs the same in both.
     signed = cv2.GaussianBlur(shown - behind, (5, 5), 1.0)
@@ -73,12 +83,27 @@ def unrest(shown: FloatArray, behind: FloatArray, covered: FloatArray) -> FloatA
     side = 2 * max(1, round(WINDOW * covered.shape[1] / 2)) + 1
     shades = _shades(behind)
     seen, alike = _count(far, shades, side), _count(np.ones_like(far), shades, side)
-    place = np.zeros(covered.shape, np.int64)
-    for level in LEVELS:
-        place += _count(far * (difference <= level), shades, side) < QUANTILE * seen
-    known = (place > 0) & (seen > ENOUGH * alike)
-    values = np.where(known, np.append(LEVELS, LEVELS[-1])[place] / ROUNDING, 0).astype(np.float32)
+    below = [_count(far * (difference <= level), shades, side) for level in LEVELS]
+    middle = _quantile(below, MEDIAN * seen)
+    if restless is not None:
+        share = _restless_share(restless)
+        middle += share * np.maximum(OF_GRAIN * _quantile(below, TAIL * seen) - middle, 0)
+    values = np.where(seen > ENOUGH * alike, middle, 0).astype(np.float32)
     return np.asarray(cv2.GaussianBlur(values, (0, 0), max(1.0, 0.01 * covered.shape[1])), np.float32)
+
+
+def _quantile(below: list[FloatArray], wanted: FloatArray) -> FloatArray:
+    """Between which of ``LEVELS`` the count reaches ``wanted``; 0 where it does below the first."""
+    place = np.sum([count < wanted for count in below], axis=0)
+    values = np.append(LEVELS, LEVELS[-1])[place] / ROUNDING
+    return np.asarray(np.where(place > 0, values, 0), np.float32)
+
+
+def _restless_share(restless: FloatArray) -> FloatArray:
+    """0 where the background is as calm as in its calm places, 1 where it moves."""
+    low, high = RESTLESS
+    calm = max(float(np.percentile(restless, CALM)), QUIET)
+    return np.asarray(np.clip((restless / np.float32(calm) - low) / (high - low), 0, 1), np.float32)
 
 
 def _far(covered: FloatArray) -> FloatArray:

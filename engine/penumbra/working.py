@@ -154,8 +154,10 @@ def _moved(restless: FloatArray | None, shown: FloatArray, behind: FloatArray, c
 
     ``shown`` and ``behind`` (h, w, 3): the small frame and clean plate; ``covered`` (h, w): the masks together.
     """
-    here = unrest(shown, behind, covered)
-    return here if restless is None else np.maximum(here, shrink(restless, covered.shape))
+    if restless is None:
+        return unrest(shown, behind, covered)
+    over_time = shrink(restless, covered.shape)
+    return np.maximum(unrest(shown, behind, covered, over_time), over_time)
 
 
 def _credible(moved: FloatArray, masks: FloatArray) -> FloatArray:

@@ -9,10 +9,10 @@ from penumbra.unrest import unrest as unrest_of
 SAND, WATER = (0.8, 0.7, 0.5), (0.2, 0.6, 0.7)
 
 
-def unrest(difference, covered, behind=SAND):
+def unrest(difference, covered, behind=SAND, restless=None):
     """Of a frame that is so far from its clean plate, all in the green channel."""
     clean = np.broadcast_to(np.float32(behind), (*covered.shape, 3)).copy()
-    return unrest_of(clean + difference[..., None] * np.float32([0, 1, 0]), clean, covered)
+    return unrest_of(clean + difference[..., None] * np.float32([0, 1, 0]), clean, covered, restless)
 
 
 def masked(*, height=72, width=128):
@@ -50,6 +50,17 @@ def test_water_moves_behind_the_object_and_the_sand_beside_it_does_not():
     level = unrest(difference, masked(), behind)
     assert level[32, 65] == pytest.approx(0.1, rel=0.25)
     assert level[48, 65] == 0
+
+
+def test_sparse_foam_counts_where_the_background_is_restless_and_a_shadow_elsewhere_does_not():
+    difference, behind = np.zeros((72, 128), np.float32), np.empty((72, 128, 3), np.float32)
+    behind[:36], behind[36:] = WATER, SAND
+    difference[4:10], difference[60:66] = 0.3, 0.3  # a sixth of the water, a sixth of the sand
+    restless = np.where(np.arange(72)[:, None] < 36, 0.02, 0.003) * np.ones((72, 128), np.float32)
+    assert not unrest(difference, masked(), behind).any()
+    level = unrest(difference, masked(), behind, restless.astype(np.float32))
+    assert level[32, 65] > 0.1
+    assert level[55, 65] == 0
 
 
 def test_masks_that_cover_everything_leave_nothing_to_judge_by():
