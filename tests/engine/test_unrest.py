@@ -54,12 +54,13 @@ def test_water_moves_behind_the_object_and_the_sand_beside_it_does_not():
 
 def test_sparse_foam_counts_where_the_background_is_restless_and_a_shadow_elsewhere_does_not():
     difference, behind = np.zeros((72, 128), np.float32), np.empty((72, 128, 3), np.float32)
-    behind[:36], behind[36:] = WATER, SAND
-    difference[4:10], difference[60:66] = 0.3, 0.3  # a sixth of the water, a sixth of the sand
-    restless = np.where(np.arange(72)[:, None] < 36, 0.02, 0.003) * np.ones((72, 128), np.float32)
+    behind[:32], behind[32:] = WATER, SAND
+    difference[4:9], difference[60:66] = 0.3, 0.3  # a sixth of the water, a sixth of the sand
+    restless = np.full((72, 128), 0.003, np.float32)
+    restless[:32] = 0.02
     assert not unrest(difference, masked(), behind).any()
-    level = unrest(difference, masked(), behind, restless.astype(np.float32))
-    assert level[32, 65] > 0.1
+    level = unrest(difference, masked(), behind, restless)
+    assert level[28, 65] > 0.1
     assert level[55, 65] == 0
 
 
