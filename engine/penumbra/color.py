@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[np.float32]
 
+# Beyond this a curve's own arithmetic would overflow; no light is as bright.
+HUGE = np.float32(1e30)
+
 
 class Alpha(Enum):
     """How colour and alpha are associated."""

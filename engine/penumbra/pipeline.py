@@ -318,7 +318,7 @@ def _working_size(journal: Journal, job: Job, footage: Footage) -> tuple[int, in
 
 
 def _check_chunk(shot: Shot) -> None:
-    unknown = [number for number in shot.wanted if number not in shot.footage.frames]
+    unknown = sorted(set(shot.wanted) - set(shot.footage.frames))
     if unknown:
         frames = shot.footage.frames
         raise JobError(
@@ -593,8 +593,8 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
 def _unfinished(shot: Shot) -> list[int]:
     """Indices of the frames that this run has yet to make."""
     _all_there(shot)
-    frames = shot.footage.frames
-    return [frames.index(number) for number in shot.wanted if number not in shot.journal.frames]
+    place = {number: index for index, number in enumerate(shot.footage.frames)}
+    return [place[number] for number in shot.wanted if number not in shot.journal.frames]
 
 
 def _gather(shot: Shot) -> None:

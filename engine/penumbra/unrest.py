@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.color import DisplayEncoding, FloatArray
+from penumbra.color import HUGE, DisplayEncoding, FloatArray
+from penumbra.resizing import shrink
 
 # Longest side of the pictures it is told from.
 SIDE = 160
@@ -34,8 +35,6 @@ QUIET = 0.003  # display units: less is nothing in 8 bits
 LEVELS = np.geomspace(0.004, 1.0, 24).astype(np.float32)
 ROUNDING = np.sqrt(LEVELS[1] / LEVELS[0])  # what lies between two of them is told as their geometric mean
 BRIGHTNESS = np.array([0.3, 0.6, 0.1], np.float32)
-# Beyond this a curve's own arithmetic would overflow; no light is as bright.
-HUGE = np.float32(1e30)
 
 
 def own_motion(
@@ -50,16 +49,12 @@ def own_motion(
     ``plate``, ``clean`` (H, W, 3) scene-linear; ``masks`` each (H, W); ``restless`` (H, W) its deviation over time.
     """
     scale = min(1.0, SIDE / max(plate.shape[:2]))
-    size = (max(1, round(plate.shape[1] * scale)), max(1, round(plate.shape[0] * scale)))
-    shown, behind = (encoding.encode(_finite(_shrunk(image, size))) for image in (plate, clean))
-    covered = np.maximum.reduce([_shrunk(mask, size) for mask in masks])
-    here = unrest(shown, behind, covered, None if restless is None else _shrunk(restless, size))
+    size = (max(1, round(plate.shape[0] * scale)), max(1, round(plate.shape[1] * scale)))
+    shown, behind = (encoding.encode(_finite(shrink(image, size))) for image in (plate, clean))
+    covered = np.maximum.reduce([shrink(mask, size) for mask in masks])
+    here = unrest(shown, behind, covered, None if restless is None else shrink(restless, size))
     large = np.asarray(cv2.resize(here, plate.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
     return large if restless is None else np.asarray(np.maximum(large, restless), np.float32)
-
-
-def _shrunk(image: FloatArray, size: tuple[int, int]) -> FloatArray:
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _finite(image: FloatArray) -> FloatArray:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias, cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.arrays import create_array
 from penumbra.color import DisplayEncoding, FloatArray, srgb_encode
 from penumbra.frames import Mask, Plate, Region, WorkingClip
+from penumbra.resizing import shrink
 from penumbra.storage import flush_files
 from penumbra.unrest import unrest
 
@@ -88,13 +88,6 @@ class SmallClip:
 
     def _put(self, name: str, index: int, value: NDArray[np.generic]) -> None:
         self.array(name, "r+")[index] = value
-
-
-def shrink(image: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """An image (H, W) or (H, W, C) at ``size`` (h, w), each pixel the mean of what it covers."""
-    height, width = size
-    how = cv2.INTER_AREA if image.shape[0] >= height and image.shape[1] >= width else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.float32)
 
 
 def measure_peak(small: SmallClip) -> float:

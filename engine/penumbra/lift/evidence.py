@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.color import DisplayEncoding, FloatArray
+from penumbra.color import HUGE, DisplayEncoding, FloatArray
 
 # Least difference, in display units, ever taken for an effect: one and a half 8-bit levels over three channels.
 SMALLEST_EFFECT = 2.5 / 255
@@ -20,8 +20,6 @@ SMOOTHING = np.array([1, 4, 6, 4, 1], np.float32) / 16
 HALO = len(SMOOTHING) // 2
 # How many thresholds the mean difference of many pixels must be to begin to be certain.
 PLAIN = 3
-# Beyond this a curve's own arithmetic would overflow; no light is as bright.
-HUGE = np.float32(1e30)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import Layer, LayerStack, Plate
-from penumbra.lift.enlarge import footprint, shrink
+from penumbra.lift.enlarge import footprint
 from penumbra.lift.evidence import HALO, Noise, belief, certainty, difference
 from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of
 from penumbra.lift.solve import FLOOR, Precision, solve
+from penumbra.resizing import shrink
 
 # Rows and columns solved at once: the temporaries of a tile stay in a core's cache.
 TILE = (64, 256)
