@@ -10,12 +10,12 @@ import torch
 from typer.testing import CliRunner
 
 from penumbra.cli import app
+from penumbra.errors import JobError
 from penumbra.network import load_weights
-from penumbra.training.pretrain import Stage, Trainer, preset, pretrain
+from penumbra.training.batch_source import BatchSource
+from penumbra.training.pretrain import Trainer, preset, pretrain
 from penumbra.training.pretrain.board import Board, layers_row
-from penumbra.training.pretrain.checkpoint import restore
-from penumbra.training.pretrain.held_out import held_out_clips
-from penumbra.training.scene_pool import PoolSettings, ScenePool
+from penumbra.training.scene_pool import Form, PoolSettings, ScenePool, group_scenes, sampling_processes
 from penumbra.training.scenes import SceneSettings, render, render_solo, sample_scenes
 from penumbra.training.scoring import TruthClip
 
@@ -119,64 +119,35 @@ def test_the_tiny_preset_runs_to_its_end(tmp_path: Path):
 
 @pytest.mark.slow
 def test_scenes_drawn_by_other_processes_are_the_same():
-    pools = [ScenePool(replace(POOL, samplers=samplers), 1) for samplers in (0, 1)]
+    samplers = sampling_processes(1)
+    pools = [ScenePool(POOL, 1), ScenePool(replace(POOL, samplers=1), 1, samplers=samplers)]
     for pool in pools:
         pool.prepare(0)
     for one, other in zip(*(pool.window(1, 0) for pool in pools), strict=True):
         assert torch.equal(one, other)
+    folder = Path(pools[1]._folder.name)
+    assert folder.is_dir()
     for pool in pools:
         pool.close()
+    samplers.shutdown()
+    assert not folder.exists()
 
 
-# PyTorch's compiler warns of what it does itself.
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.timeout(1800)
-@pytest.mark.slow
-def test_the_compiled_network_learns_the_same():
-    plain = replace(TINY, precision="float32", pool=replace(POOL, objects=(1, 0, 0)))
-    trainers = [Trainer(replace(plain, compile=c, channels_last=c)) for c in (False, True)]
-    figures = []
-    for trainer in trainers:
-        for module in trainer.network.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
-        figures.append(trainer.train_step())
-        trainer.close()
-    for name in ("loss", "recon", "mask", "norm"):
-        assert figures[1][name] == pytest.approx(figures[0][name], rel=1e-3)
-    assert trainers[0].network.state_dict().keys() == trainers[1].network.state_dict().keys()
-
-
-@pytest.mark.gpu
-def test_the_gpu_preset_trains_through_its_stages_and_resumes(tmp_path: Path):
-    if not torch.cuda.is_available():
-        pytest.skip("there is no GPU")
-    full = preset("gpu")
-    pool = replace(full.pool, group=4, groups=8, start=4, samplers=2)
-    stages = tuple(replace(stage, batch=12) for stage in (*full.stages[:1], Stage(64, 112, 1.0)))
-    settings = replace(full, steps=8, pool=pool, stages=stages, evaluate_every=4, log_every=1, warm_up=2)
-    stops = iter(range(20))
-    with pytest.raises(Exception, match="6 steps"):
-        pretrain(tmp_path, settings, should_stop=lambda: next(stops) == 5)
-    trainer = pretrain(tmp_path)
-    assert trainer.step == 8
-    assert trainer.network.size.grid_width == 7
-    assert all(p.is_cuda and bool(p.isfinite().all()) for p in trainer.network.parameters())
-    assert (tmp_path / "best.safetensors").exists()
-    on_cpu = Trainer(replace(settings, device="cpu", compile=False, channels_last=False))
-    restore(on_cpu, tmp_path)
-    assert on_cpu.step == 8
-
-
-@pytest.mark.gpu
-def test_the_gpu_renders_what_the_cpu_renders():
-    if not torch.cuda.is_available():
-        pytest.skip("there is no GPU")
-    scenes = sample_scenes(SceneSettings(64, 64, 5, 3, "both", 2), 1, 4)
-    one, other = render(scenes, 64, 64), render(scenes.to("cuda"), 64, 64)
-    for name in ("frames", "masks", "background"):
-        difference = (getattr(one, name) - getattr(other, name).cpu()).abs()
-        assert difference.mean() < 2e-3, name
-    assert torch.equal(one.order, other.order.cpu())
-    clips = held_out_clips(32, 32, 1, "cuda")
-    assert clips[0].solo.is_cuda
+def test_wide_windows_come_as_often_as_asked_and_hold_as_many_pixels():
+    pool = replace(POOL, wide=0.5, start=12, groups=12, objects=(1, 0, 0))
+    assert pool.forms == {
+        Form(2, 32): 0.5,
+        Form(2, 64): 0.5,
+        Form(3, 32): 0,
+        Form(3, 64): 0,
+        Form(4, 32): 0,
+        Form(4, 64): 0,
+    }
+    widths = [group_scenes(pool, 1, group).width for group in range(200)]
+    assert 90 <= widths.count(64) <= 110
+    source = BatchSource(pool, 1)
+    shapes = {tuple(source.batch(step, 8).frames.shape) for step in range(8)}
+    source.close()
+    assert shapes == {(4, 3, 5, 32, 32), (2, 3, 5, 32, 64)}
+    with pytest.raises(JobError, match="wide"):
+        replace(POOL, wide=1.5)

@@ -19,8 +19,8 @@ from penumbra.frames import WorkingClip
 from penumbra.job import RefineSettings
 from penumbra.network import LayerNetwork, NetworkSize, load_weights, seeded_network
 from penumbra.pipeline import run
+from penumbra.training import devices, tune
 from penumbra.training import refine as refinement
-from penumbra.training import tune
 from penumbra.training.muon import Muon, orthogonalised
 from penumbra.training.refine import EFFECT_WEIGHT, Batch, _Trainer, batch_weights, gather_batch, refine
 from penumbra.write import load_manifest
@@ -162,6 +162,28 @@ def test_a_step_that_does_not_fit_into_memory_is_taken_in_parts(
     room[0] = 0
     with pytest.raises(OutOfMemoryError, match="refine a single window"):
         refine(clip, network, ModelContract(height=SIZE, width=SIZE), RefineSettings(steps=2), 0, tmp_path)
+
+
+def test_want_of_memory_beside_the_windows_is_said_too(
+    clip: WorkingClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(optimiser: Muon) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(Muon, "step", full)
+    network = seeded_network(0, NetworkSize(2, 2))
+    with pytest.raises(OutOfMemoryError, match="not enough memory on cpu to refine"):
+        refine(clip, network, ModelContract(height=SIZE, width=SIZE), RefineSettings(steps=2), 0, tmp_path)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_bfloat16_is_used_only_where_the_device_has_it(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "has_bfloat16", lambda device: has)
+    with devices.network_arithmetic("cpu"):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if has else torch.float32)
+    with devices.network_arithmetic("cpu", wanted=False):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
 def test_refinement_on_a_device_without_memory_goes_on_on_the_cpu(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from penumbra.errors import JobError
 from penumbra.training.clip_pool import ClipPlace, ClipPool, ClipSettings
-from penumbra.training.scene_pool import PoolSettings, ScenePool, group_scenes
+from penumbra.training.scene_pool import Form, PoolSettings, ScenePool, group_scenes
 from penumbra.training.scenes import RenderedClips
 from penumbra.training.window_batches import Hiding, TrainingBatch, WindowChanges, draw_changes, make_batch
 
@@ -27,7 +28,10 @@ class _Plan:
 class BatchSource:
     """Makes batches; ``batch(step, size)`` is a function of settings, seed, step and size only.
 
-    ``first`` is the step at which the pool of scenes starts from nothing. Raises a subclass of :class:`FootageError`
+    ``size`` counts objects of the pool's own width; of wider windows a batch holds fewer.
+
+    ``first`` is the step at which the pool of scenes starts from nothing; ``samplers`` as :class:`ScenePool` takes
+    them. Raises a subclass of :class:`FootageError`
     for clips that cannot be used.
     """
 
@@ -39,11 +43,12 @@ class BatchSource:
         clips: ClipSettings | None = None,
         hiding: Hiding = "random",
         first: int = 0,
+        samplers: Executor | None = None,
     ) -> None:
         self.scenes, self.seed, self.device, self.hiding = scenes, seed, device, hiding
         self.share = clips.share if clips else 0.0
         self._clips = ClipPool(clips, scenes.height, scenes.width) if clips else None
-        self._pool = ScenePool(scenes, seed, device, first) if self.share < 1 else None
+        self._pool = ScenePool(scenes, seed, device, first, samplers) if self.share < 1 else None
 
     def batch(self, step: int, size: int, part: int = 0, parts: int = 1) -> TrainingBatch:
         """Windows that hold ``size`` objects together, or those of one of ``parts`` processes, on the device.
@@ -77,26 +82,27 @@ class BatchSource:
     def _plan(self, step: int, size: int) -> _Plan:
         random = np.random.default_rng([self.seed, 1, step])
         chances = self._chances(step)
-        counts = sorted({count for _, count in chances})
-        weight = {count: sum(w for (_, other), w in chances.items() if other == count) for count in counts}
-        objects = int(random.choice(counts, p=[weight[count] for count in counts]))
-        total = max(1, size // objects)
-        from_disk = int((random.random(total) < chances.get(("clips", objects), 0.0) / weight[objects]).sum())
+        forms = sorted({form for _, form in chances})
+        weight = {form: sum(w for (_, other), w in chances.items() if other == form) for form in forms}
+        form = forms[int(random.choice(len(forms), p=[weight[form] for form in forms]))]
+        total = max(1, size * self.scenes.width // form.width // form.objects)
+        from_disk = int((random.random(total) < chances.get(("clips", form), 0.0) / weight[form]).sum())
         windows: list[tuple[int, int] | ClipPlace] = []
         if self._clips:
-            windows += self._clips.draw(random, objects, from_disk)
+            windows += self._clips.draw(random, form.objects, from_disk)
         if self._pool:
-            windows += self._pool.draw(random, step, objects, total - from_disk)
+            windows += self._pool.draw(random, step, form, total - from_disk)
         random.shuffle(windows)
         return _Plan(windows, random.random(total) < self.scenes.estimated, draw_changes(random, total, self.hiding))
 
-    def _chances(self, step: int) -> dict[tuple[str, int], float]:
-        """How likely a window comes from where and has so many objects; all windows of a batch have as many."""
-        chances: dict[tuple[str, int], float] = {}
+    def _chances(self, step: int) -> dict[tuple[str, Form], float]:
+        """How likely a window comes from where and has which form; all windows of a batch have the same."""
+        chances: dict[tuple[str, Form], float] = {}
         if self._clips:
-            chances |= {("clips", count): self.share * w for count, w in self._clips.shares().items()}
+            width = self.scenes.width
+            chances |= {("clips", Form(count, width)): self.share * w for count, w in self._clips.shares().items()}
         if self._pool:
-            chances |= {("scenes", count): (1 - self.share) * w for count, w in self._pool.shares(step).items()}
+            chances |= {("scenes", form): (1 - self.share) * w for form, w in self._pool.shares(step).items()}
         return chances
 
     def _restless(self, place: tuple[int, int] | ClipPlace) -> bool:

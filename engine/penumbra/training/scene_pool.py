@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -33,8 +38,7 @@ from penumbra.training.window_batches import WINDOW, packed
 
 OBJECT_COUNTS = (2, 3, 4)
 _GOLDEN = 0.6180339887498949
-# Groups drawn and rendered beside training before they are due: a GPU must never wait for one.
-_AHEAD = {"cpu": 1, "cuda": 8}
+_ROOT_TWO = 1.4142135623730951
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class PoolSettings:
 
     ``clean`` is the share of groups without grain, drift and so on; ``pan`` of groups with a turning camera;
     ``estimated`` of windows with an estimated background. ``objects`` weighs clips of 2, 3 and 4 objects.
+    ``wide`` is the share of groups of 16:9, as high as the others: a batch holds fewer of them, for as many pixels.
     ``samplers``: processes that draw scenes, which a GPU that renders them needs several of; 0 draws them in the thread
     that renders.
     """
@@ -58,6 +63,7 @@ class PoolSettings:
     pan: float = 0.1
     estimated: float = 0.25
     objects: tuple[float, float, float] = (0.6, 0.4, 0.0)
+    wide: float = 0.0
     samplers: int = 0
 
     def __post_init__(self) -> None:
@@ -68,28 +74,62 @@ class PoolSettings:
                 f"A pool's objects {list(self.objects)} do not weigh clips of 2, 3 and 4 objects.",
                 "Give three numbers, such as [0.5, 0.3, 0.2].",
             )
+        if not 0 <= self.wide <= 1:
+            raise JobError(f"A share of {self.wide} wide groups is impossible.", "Choose 0 to 1.")
+
+    @property
+    def forms(self) -> dict[Form, float]:
+        """How often a window should have which form; they add up to 1."""
+        widths = {self.width: 1 - self.wide, _wide(self.height): self.wide} if self.wide else {self.width: 1.0}
+        total = sum(self.objects)
+        return {
+            Form(count, width): weight / total * share
+            for count, weight in zip(OBJECT_COUNTS, self.objects, strict=True)
+            for width, share in widths.items()
+        }
+
+
+class Form(NamedTuple):
+    """What the windows of a batch have in common: the number of objects and the width in pixels."""
+
+    objects: int
+    width: int
 
 
 class ScenePool:
-    """Windows of rendered scenes on ``device``; ``first``: the training step at which the pool starts from nothing."""
+    """Windows of rendered scenes on ``device``.
 
-    def __init__(self, settings: PoolSettings, seed: int, device: str = "cpu", first: int = 0) -> None:
+    ``first``: the training step at which the pool starts from nothing. ``samplers``: the processes of
+    :func:`sampling_processes`, which are left running.
+    """
+
+    def __init__(
+        self,
+        settings: PoolSettings,
+        seed: int,
+        device: str = "cpu",
+        first: int = 0,
+        samplers: Executor | None = None,
+    ) -> None:
         self.settings, self.seed, self.device, self.first = settings, seed, device, first
         self._groups: dict[int, Future[RenderedClips]] = {}
-        self._renderer = ThreadPoolExecutor(1, thread_name_prefix="scenes")
-        self._samplers: Executor | None = _sampling_processes(settings.samplers) if settings.samplers else None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scenes")
+        self._samplers, self._asked = samplers, deque[Future[Path]]()
+        # Scenes go from process to process in files: a pipe brings some kilobytes at a time, and for each of them its
+        # reader waits for the interpreter, which training and rendering keep busy (docs/decisions/0009).
+        self._folder = TemporaryDirectory(prefix="penumbra-scenes-") if samplers else None
         self._stream = torch.cuda.Stream() if device == "cuda" else None  # type: ignore[no-untyped-call] # untyped in torch
 
-    def shares(self, step: int) -> dict[int, float]:
-        """How often a window drawn at ``step`` has so many objects; they add up to 1."""
-        held = {group_scenes(self.settings, self.seed, group).objects for group in self._available(step)}
-        weights = {count: w for count, w in zip(OBJECT_COUNTS, self.settings.objects, strict=True) if count in held}
+    def shares(self, step: int) -> dict[Form, float]:
+        """How often a window drawn at ``step`` has which form; they add up to 1."""
+        held = {self._form(group) for group in self._available(step)}
+        weights = {form: weight for form, weight in self.settings.forms.items() if form in held}
         total = sum(weights.values())
-        return {count: weight / total for count, weight in weights.items()}
+        return {form: weight / total for form, weight in weights.items()}
 
-    def draw(self, random: np.random.Generator, step: int, objects: int, count: int) -> list[tuple[int, int]]:
-        """``count`` windows of so many objects at random: each a group and a place in it."""
-        fitting = [g for g in self._available(step) if group_scenes(self.settings, self.seed, g).objects == objects]
+    def draw(self, random: np.random.Generator, step: int, form: Form, count: int) -> list[tuple[int, int]]:
+        """``count`` windows of that form at random: each a group and a place in it."""
+        fitting = [group for group in self._available(step) if self._form(group) == form]
         groups = random.choice(fitting, count).tolist() if count else []
         return [(group, int(random.integers(self.settings.group))) for group in groups]
 
@@ -98,7 +138,9 @@ class ScenePool:
         available = self._available(step)
         for stale in [g for g in self._groups if g not in available]:
             del self._groups[stale]
-        for group in range(available.start, available.stop + _AHEAD.get(self.device, 1)):
+        # Every process has one under way and one waiting: a GPU must never wait for a group that is due.
+        ahead = 2 * self.settings.samplers if self._samplers else 1
+        for group in range(available.start, available.stop + max(1, ahead)):
             if group not in self._groups:
                 self._groups[group] = self._submit(group)
 
@@ -109,41 +151,71 @@ class ScenePool:
 
     def close(self) -> None:
         """Stops rendering; what is under way is finished, what is queued is not begun."""
-        self._renderer.shutdown(wait=True, cancel_futures=True)
-        if self._samplers:
-            self._samplers.shutdown(wait=True, cancel_futures=True)
+        for asked in tuple(self._asked):
+            asked.cancel()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        if self._folder:
+            self._folder.cleanup()
+
+    def _form(self, group: int) -> Form:
+        scenes = group_scenes(self.settings, self.seed, group)
+        return Form(scenes.objects, scenes.width)
 
     def _available(self, step: int) -> range:
         newest = max(self.settings.start, 2) + (step - self.first) // self.settings.steps_per_group
         return range(max(0, newest - self.settings.groups), newest)
 
     def _submit(self, group: int) -> Future[RenderedClips]:
-        if self._samplers is None:
-            return self._renderer.submit(self._render, group, None)
-        scenes = group_scenes(self.settings, self.seed, group)
-        count = self.settings.group
-        drawn = self._samplers.submit(sample_arrays, scenes, self.seed, count, group * count)
-        return self._renderer.submit(self._render, group, drawn)
+        scenes, first = group_scenes(self.settings, self.seed, group), group * self.settings.group
+        if self._samplers is None or self._folder is None:
+            return self._thread.submit(self._rendered, scenes, first)
+        path = Path(self._folder.name) / f"{group}.npy"
+        self._asked.append(self._samplers.submit(_sample_to, path, scenes, self.seed, self.settings.group, first))
+        return self._thread.submit(self._rendered, scenes, None)
 
-    def _render(self, group: int, drawn: Future[dict[str, np.ndarray]] | None) -> RenderedClips:
-        scenes = group_scenes(self.settings, self.seed, group)
-        if drawn is None:
-            sampled = sample_scenes(scenes, self.seed, self.settings.group, group * self.settings.group)
+    def _rendered(self, scenes: SceneSettings, first: int | None) -> RenderedClips:
+        """The clips of scenes drawn here, from the ``first`` on, or by the process that was asked first of all."""
+        if first is None:
+            sampled = _sampled_in(self._asked[0].result())
+            self._asked.popleft()
         else:
-            sampled = Scenes.from_arrays(drawn.result())
-        if self._stream is None:
-            return packed(render(sampled.to(self.device), scenes.height, scenes.width))
-        training = torch.cuda.default_stream(self._stream.device)
-        with torch.cuda.stream(self._stream):
+            sampled = sample_scenes(scenes, self.seed, self.settings.group, first)
+        with self._beside_training():
             clips = packed(render(sampled.to(self.device), scenes.height, scenes.width))
-            for part in (clips.frames, clips.masks, clips.background, clips.order):
-                # Training reads it on its own stream: its memory must not be used again before that is through.
-                part.record_stream(training)
+            if self._stream:
+                for part in (clips.frames, clips.masks, clips.background, clips.order):
+                    # Training reads it on its own stream: its memory must not be used again before that is through.
+                    part.record_stream(torch.cuda.default_stream(self._stream.device))
+            return clips
+
+    @contextmanager
+    def _beside_training(self) -> Iterator[None]:
+        """On a GPU, work on a stream of its own, which is through when this is left."""
+        if self._stream is None:
+            yield
+            return
+        with torch.cuda.stream(self._stream):
+            yield
         self._stream.synchronize()
-        return clips
 
 
-def _sampling_processes(count: int) -> ProcessPoolExecutor:
+def _sample_to(path: Path, settings: SceneSettings, seed: int, count: int, first: int) -> Path:
+    """Draws scenes into a file: the arrays of :class:`Scenes` one after the other, in the order of their names."""
+    with suppress(FileNotFoundError), path.open("wb") as file:  # the pool may be closed meanwhile, and its folder gone
+        for _, array in sorted(sample_arrays(settings, seed, count, first).items()):
+            np.save(file, array, allow_pickle=False)
+    return path
+
+
+def _sampled_in(path: Path) -> Scenes:
+    with path.open("rb") as file:
+        arrays = {name: np.load(file, allow_pickle=False) for name in sorted(f.name for f in fields(Scenes))}
+    path.unlink()
+    return Scenes.from_arrays(arrays)
+
+
+def sampling_processes(count: int) -> ProcessPoolExecutor:
+    """So many processes, but no more than cores to spare, that draw scenes; the caller's to end."""
     spare = max(1, (os.cpu_count() or 1) - 1)
     # Forking a process that holds a CUDA context or threads is not safe.
     return ProcessPoolExecutor(min(count, spare), mp_context=get_context("spawn"), initializer=_sampling_process)
@@ -164,7 +236,8 @@ def group_scenes(settings: PoolSettings, seed: int, group: int) -> SceneSettings
     flaws = random.random(4) < (0.0 if clean else 0.7)
     return SceneSettings(
         height=settings.height,
-        width=settings.width,
+        # Steps of an irrational number, as for the counts of objects and independent of them.
+        width=_wide(settings.height) if (0.5 + group * _ROOT_TWO) % 1.0 < settings.wide else settings.width,
         frames=WINDOW,
         objects=_object_count(settings.objects, group),
         kind=KINDS[group % 3],
@@ -183,3 +256,7 @@ def _object_count(weights: Sequence[float], group: int) -> int:
     """Steps of the golden ratio keep any run of groups close to the weights, so that a small pool has every count."""
     bounds = np.cumsum(weights) / sum(weights)
     return OBJECT_COUNTS[int(np.searchsorted(bounds, (0.5 + group * _GOLDEN) % 1.0, side="right"))]
+
+
+def _wide(height: int) -> int:
+    return 16 * round(height / 9)

@@ -47,9 +47,9 @@ class PretrainSettings:
 
     ``batch`` counts objects: half as many windows where each holds two. ``warm_up`` steps of rising and then a cosine
     of falling learning rate; ``clip_norm`` bounds the gradient's norm, None leaves it; ``ema`` is the decay of the
-    running mean of the weights; ``optimiser`` adamw or muon; ``precision`` bfloat16 or float32 for the network's
-    arithmetic. ``hiding``: see :func:`draw_changes`. Pixels of effects outside the masks count ``effect_weight`` more
-    than once in reconstruction, unless the background may move by itself.
+    running mean of the weights; ``optimiser`` adamw or muon; ``precision`` of the network's arithmetic: float32, or
+    bfloat16 where the device has it. ``hiding``: see :func:`draw_changes`. Pixels of effects outside the masks count
+    ``effect_weight`` more than once in reconstruction, unless the background may move by itself.
 
     ``start``: a .safetensors file to go on from, with a fresh optimiser and without the early phase in which the mask
     term rules; None for random weights. ``stages``: the working sizes one after the other; none means the pool's

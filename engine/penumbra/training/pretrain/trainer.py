@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from dataclasses import fields, replace
 from pathlib import Path
@@ -25,17 +26,19 @@ from penumbra.network import (
     total_loss,
 )
 from penumbra.training.batch_source import BatchSource
-from penumbra.training.devices import training_device
+from penumbra.training.devices import network_arithmetic, training_device
 from penumbra.training.muon import Muon
 from penumbra.training.pretrain.resizing import resized_network, resized_optimiser_state
 from penumbra.training.pretrain.schedule import learning_rate, progress, stage_at
 from penumbra.training.pretrain.settings import PretrainSettings, Stage
 from penumbra.training.pretrain.workers import Workers
+from penumbra.training.scene_pool import sampling_processes
 from penumbra.training.shared_steps import effect_weights, follow
 from penumbra.training.window_batches import TrainingBatch
 
 # The published means run over all five frames, of which three are hidden; ours over the decoded frames only.
 _HIDDEN_SHARE = 0.6
+_FIGURES = ("loss", "recon", "alpha_l0", "alpha_l1", "mask", "norm")
 _COMPILED_PARTS = ("frame_encoder", "mask_encoder", "transformer", "decoder")
 
 
@@ -55,8 +58,14 @@ class Trainer:
     def __init__(self, settings: PretrainSettings, workers: Workers | None = None) -> None:
         self.settings, self.workers = settings, workers or Workers()
         self.device = training_device(settings.device)
+        # A stage's sizes come again and again: the fastest way of each is looked for once.
+        torch.backends.cudnn.benchmark = self.device == "cuda"
         self.step, self.minutes, self.best = 0, 0.0, 0.0
         self.stage, self.stage_start = 0, 0
+        self._unread: _Copied | None = None
+        samplers = settings.pool.samplers if settings.clips is None or settings.clips.share < 1 else 0
+        # They outlive stages: each takes seconds to begin.
+        self._samplers = sampling_processes(samplers) if samplers else None
         network = self._first_network()
         self._adopt(network, copy.deepcopy(network))
 
@@ -76,7 +85,10 @@ class Trainer:
         return progress(self.settings, self.step, self.minutes) >= 1
 
     def train_step(self) -> dict[str, float]:
-        """One step; returns its figures. Raises :class:`DivergedError` before anything is spoilt."""
+        """One step; returns its figures, on a GPU those of the step before: waiting for its own would leave it idle.
+
+        Raises :class:`DivergedError` before the weights are spoilt, on a GPU before they are told or kept.
+        """
         self._enter_due_stage()
         settings = self.settings
         asked = time.monotonic()
@@ -93,7 +105,6 @@ class Trainer:
         limit = float("inf") if settings.clip_norm is None else settings.clip_norm
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), limit)
         figures = self._figures(terms, loss, norm)
-        self._guard(figures)
         self.optimiser.step()
         self.step += 1
         follow(self.mean, self.network, self.settings.ema, self.step)
@@ -105,7 +116,7 @@ class Trainer:
         stage, start = int(state.get("stage", 0)), int(state.get("stage_start", 0))
         if stage != self.stage or start != self.stage_start:
             self.stage, self.stage_start = stage, start
-            self.close()
+            self.source.close()
             self._adopt(*(resized_network(n, self.size.height, self.size.width) for n in (self.network, self.mean)))
         self.network.load_state_dict(state["network"])
         self.mean.load_state_dict(state["mean"])
@@ -114,7 +125,9 @@ class Trainer:
         self.best = float(state.get("best", 0.0))
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restore` takes."""
+        """What :meth:`restore` takes; raises :class:`DivergedError` where the last step spoilt it."""
+        if self._unread:
+            self._guard(self._unread.read())
         return {
             "step": self.step,
             "minutes": self.minutes,
@@ -129,6 +142,8 @@ class Trainer:
     def close(self) -> None:
         """Stops what makes batches."""
         self.source.close()
+        if self._samplers:
+            self._samplers.shutdown(wait=True, cancel_futures=True)
 
     def _first_network(self) -> LayerNetwork:
         settings = self.settings
@@ -152,7 +167,7 @@ class Trainer:
         self.model = self.workers.together(self.network, self.device)
         pool = replace(settings.pool, height=self.size.height, width=self.size.width)
         self.source = BatchSource(
-            pool, settings.seed, self.device, settings.clips, settings.hiding, first=self.stage_start
+            pool, settings.seed, self.device, settings.clips, settings.hiding, self.stage_start, self._samplers
         )
 
     def _new_optimiser(self) -> torch.optim.Optimizer:
@@ -173,7 +188,7 @@ class Trainer:
             return
         before, state = self.optimiser.param_groups, self.optimiser.state_dict()
         self.stage, self.stage_start, self.best = due, self.step, 0.0
-        self.close()
+        self.source.close()
         self._adopt(*(resized_network(n, self.size.height, self.size.width) for n in (self.network, self.mean)))
         self._load_optimiser(resized_optimiser_state(state, before, self.optimiser.param_groups))
 
@@ -183,7 +198,7 @@ class Trainer:
         self.optimiser.load_state_dict({"state": state["state"], "param_groups": own})
 
     def _loss(self, batch: TrainingBatch) -> tuple[LossTerms, Tensor]:
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+        with network_arithmetic(self.device, self.settings.precision == "bfloat16"):
             layers = self.model(batch.frames, batch.masks, batch.visible, batch.targets)
         hidden = torch.ones(batch.targets.shape, device=batch.targets.device)
         valid = batch_weights(batch, self.settings.effect_weight) if self.settings.effect_weight else None
@@ -207,19 +222,38 @@ class Trainer:
         return LossTerms(**{name: getattr(terms, name) * factor for name, factor in scale.items()})
 
     def _figures(self, terms: LossTerms, loss: Tensor, norm: Tensor) -> dict[str, float]:
-        names = ("loss", "recon", "alpha_l0", "alpha_l1", "mask", "norm")
+        """The last figures that have come from the device, guarded."""
         values = [loss, terms.recon, terms.alpha_l0, terms.alpha_l1, terms.mask, norm]
         # One copy from the device, not six: each waits for it.
         together = torch.stack([value.detach().float() for value in values])
-        mean = (self.workers.total(together) / self.workers.count).tolist()
-        return dict(zip(names, mean, strict=True))
+        mean = self.workers.total(together) / self.workers.count
+        if self.device != "cuda":
+            return self._guard(mean.tolist())
+        before, self._unread = self._unread, _Copied(mean)
+        return self._guard((before or self._unread).read())
 
-    def _guard(self, figures: dict[str, float]) -> None:
-        if not all(value == value and abs(value) != float("inf") for value in (figures["loss"], figures["norm"])):
+    def _guard(self, values: list[float]) -> dict[str, float]:
+        figures = dict(zip(_FIGURES, values, strict=True))
+        if not all(map(math.isfinite, (figures["loss"], figures["norm"]))):
             raise DivergedError(
                 f"Pretraining diverged at step {self.step}.",
                 "Resume from its last checkpoint with a lower learning rate.",
             )
+        return figures
+
+
+class _Copied:
+    """A GPU's tensor on its way to the CPU, behind what the GPU was told before it."""
+
+    def __init__(self, values: Tensor) -> None:
+        self._values = torch.empty(values.shape, pin_memory=True).copy_(values, non_blocking=True)
+        self._there = torch.cuda.Event()  # type: ignore[no-untyped-call] # untyped in torch
+        self._there.record()
+
+    def read(self) -> list[float]:
+        self._there.synchronize()
+        found: list[float] = self._values.tolist()
+        return found
 
 
 def batch_weights(batch: TrainingBatch, extra: float) -> Tensor:
