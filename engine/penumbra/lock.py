@@ -16,12 +16,12 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from penumbra.errors import OutputError, OutputInUseError
+from penumbra.errors import OutputError, OutputInUseError, Stopped
 from penumbra.processes import process_place, process_stamp
 from penumbra.storage import TEMPORARY_PREFIX
 
@@ -115,7 +115,9 @@ class Lock:
 
 
 @contextmanager
-def hold(work: Path, name: str = EVERYTHING, patience: float = 0.0) -> Iterator[Lock]:
+def hold(
+    work: Path, name: str = EVERYTHING, patience: float = 0.0, should_stop: Callable[[], bool] = lambda: False
+) -> Iterator[Lock]:
     """Claims ``work``, the work folder inside an output folder, which is made where it is missing.
 
     ``name``: what of it. Claims of different names stand beside each other; ``EVERYTHING``, the default, stands beside
@@ -123,21 +125,22 @@ def hold(work: Path, name: str = EVERYTHING, patience: float = 0.0) -> Iterator[
     the block. Claims of dead owners are removed: of a process of this machine that is gone, of one elsewhere that has
     not renewed its claim for ``STALE_SECONDS`` (by the clock of the storage, not of the machines).
 
-    Raises :class:`OutputInUseError` naming the owner, and :class:`OutputError` where nothing can be written.
+    Raises :class:`OutputInUseError` naming the owner, :class:`OutputError` where nothing can be written, and
+    :class:`Stopped` when ``should_stop`` while it waits.
     """
     if not _NAME.match(name):
         raise ValueError(f"{name!r} is no name for a claim")
     for folder in (work, work / LOCK_FOLDER):
         if folder.is_symlink():
             raise OutputError(f"{folder} is a symbolic link.", "Remove it, or choose another output folder.")
-    lock = Lock(_acquire(work / LOCK_FOLDER, name, patience), work.parent)
+    lock = Lock(_acquire(work / LOCK_FOLDER, name, patience, should_stop), work.parent)
     try:
         yield lock
     finally:
         lock.release()
 
 
-def _acquire(folder: Path, name: str, patience: float) -> Path:
+def _acquire(folder: Path, name: str, patience: float, should_stop: Callable[[], bool]) -> Path:
     """The claim's file. Every claim is written first and compared with the others then: two never miss each other."""
     deadline, seen = time.monotonic() + max(patience, _CROWDED_SECONDS), set[Path]()
     while True:
@@ -154,6 +157,8 @@ def _acquire(folder: Path, name: str, patience: float) -> Path:
         settled = [path for path in others if path in seen]
         if (settled and patience <= 0) or time.monotonic() > deadline:
             raise _in_use(folder, (settled or others)[0])
+        if should_stop():
+            raise Stopped("Stopped while waiting for the output folder.", "The same command waits again.")
         seen = set(others)
         time.sleep(random.uniform(0.2, 1.0) * _BACK_OFF_SECONDS)
 

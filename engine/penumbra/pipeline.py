@@ -286,7 +286,7 @@ def _open(job: Job, named: Job, report: Reporter, resume: bool, task: Task | Non
         refuse_links(Path(job.output.folder), (*job.sequences, "preview", WORK_FOLDER))
         journal = Journal(Path(job.output.folder))
         claim, patience = (EVERYTHING, 0.0) if task is None else (task.claim, TASK_PATIENCE)
-        journal.check = stack.enter_context(hold(journal.work, claim, patience)).check
+        journal.check = stack.enter_context(hold(journal.work, claim, patience, report.should_stop)).check
         _take(journal, job, resume, task)
         journal.drop(*(fact for fact, made in MADE.items() if not all((journal.work / name).exists() for name in made)))
         size = _working_size(journal, job, footage)

@@ -173,6 +173,19 @@ def test_the_patient_get_it_when_the_other_is_done(tmp_path):
         other.result()
 
 
+def test_whoever_is_asked_to_stop_waits_no_longer(tmp_path):
+    asked = iter([False, False, True])
+    with hold(tmp_path / "w", "frames-1-4"):
+        began = time.monotonic()
+        with (
+            pytest.raises(errors.Stopped, match="waiting for the output folder"),
+            hold(tmp_path / "w", patience=300, should_stop=lambda: next(asked)),
+        ):
+            pass
+        assert time.monotonic() - began < 60
+        assert len(claims(tmp_path / "w")) == 1
+
+
 CROWD = """
 import os, pathlib, sys, time
 from penumbra.errors import OutputInUseError
