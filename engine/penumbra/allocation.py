@@ -8,6 +8,8 @@ import sys
 # Of glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGEST_KEPT = 1 << 30
+# Two 4K frames in flight leave more than a gigabyte free between them; mallopt takes no more than this.
+_MOST_KEPT = (1 << 31) - 1
 
 
 def keep_freed_memory() -> None:
@@ -22,5 +24,5 @@ def keep_freed_memory() -> None:
     if mallopt is None:
         return
     # Only the first arena can grow beyond 64 MB: threads with their own would go to the system after all.
-    for option, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGEST_KEPT), (_TRIM_THRESHOLD, _LARGEST_KEPT)):
+    for option, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGEST_KEPT), (_TRIM_THRESHOLD, _MOST_KEPT)):
         mallopt(option, value)

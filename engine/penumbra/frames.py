@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -83,6 +84,7 @@ class Plate:
 
     ``pixels``: H x W x 3, scene-linear, finite, unbounded above, negative values as in the file. ``unresolved``: H x W,
     True where the file held a value that is not finite (``pixels`` is 0 there). ``data``: this frame's own data window.
+    ``stored``: the OpenEXR file whose R, G and B are these very values over ``data``, where there is one.
     """
 
     number: int
@@ -90,6 +92,7 @@ class Plate:
     data: Region
     canvas: Region
     unresolved: BoolArray | None = None
+    stored: Path | None = None
 
     def __post_init__(self) -> None:
         _check(self.pixels, (*self.canvas.shape, 3), f"plate frame {self.number}")
@@ -110,16 +113,39 @@ class Mask:
 
 @dataclass(frozen=True)
 class Layer:
-    """One object with its effects at one frame: H x W x 4, premultiplied, scene-linear."""
+    """One object with its effects at one frame: H x W x 4, premultiplied, scene-linear.
+
+    ``held``: h x w x 4, what stands in ``window``, rows and columns of the frame's array of ``size`` (H, W); around it
+    all is zero. Without them it is the whole.
+    """
 
     name: str
-    pixels: FloatArray
+    held: FloatArray
     alpha: Alpha = Alpha.PREMULTIPLIED
+    window: tuple[slice, slice] | None = None
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        _check(self.pixels, (*self.pixels.shape[:2], 4), f"layer {self.name}")
+        shape = self.held.shape[:2] if self.window is None else tuple(span.stop - span.start for span in self.window)
+        _check(self.held, (*shape, 4), f"layer {self.name}")
+        if (self.window is None) != (self.size is None):
+            raise ValueError(f"layer {self.name}: a window needs the frame's size, and the other way round")
         if self.alpha is not Alpha.PREMULTIPLIED:
             raise ValueError(f"layer {self.name}: only premultiplied layers are composited")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the whole."""
+        return self.size or (self.held.shape[0], self.held.shape[1])
+
+    @property
+    def pixels(self) -> FloatArray:
+        """The whole, H x W x 4; made anew each time where only a window is held."""
+        if self.window is None:
+            return self.held
+        whole = np.zeros((*self.shape, 4), np.float32)
+        whole[self.window] = self.held
+        return whole
 
 
 @dataclass(frozen=True)
@@ -133,7 +159,7 @@ class LayerStack:
     def __post_init__(self) -> None:
         _check(self.background, (*self.background.shape[:2], 3), f"clean plate of frame {self.number}")
         for layer in self.layers:
-            if layer.pixels.shape[:2] != self.background.shape[:2]:
+            if layer.shape != self.background.shape[:2]:
                 raise ValueError(f"layer {layer.name} and the clean plate of frame {self.number} differ in size")
 
 

@@ -567,7 +567,7 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
         )  # fmt: skip
         if shot.job.output.clean:
             write_clean_frame(output, footage, shot.job.output, SOFTWARE, number, behind, seen, plate.data)
-        writer.write(stack, plate.data)
+        writer.write(stack, plate.data, plate)
         if shot.job.output.splits:
             covers = dict(zip(shot.job.names, masks, strict=True))
             for layer in stack.layers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -30,7 +30,10 @@ Tile: TypeAlias = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class _Frame:
-    """All that a tile is lifted from; arrays as :func:`lift_frame` takes them, masks in the layers' order."""
+    """All that a tile is lifted from; arrays as :func:`lift_frame` takes them, masks in the layers' order.
+
+    ``masked``: where the tiles begin that a mask touches.
+    """
 
     plate: FloatArray
     clean: FloatArray
@@ -39,6 +42,7 @@ class _Frame:
     encoding: DisplayEncoding
     noise: Noise
     restless: FloatArray | None
+    masked: frozenset[tuple[int, int]]
 
     def silent(self, tile: Tile) -> bool:
         """Whether the network gives nothing of a tile to any layer, nor could by what lies around it."""
@@ -49,7 +53,7 @@ class _Frame:
 
     def unmasked(self, tile: Tile) -> bool:
         """Whether no mask touches a tile."""
-        return not any(mask[tile].any() for mask in self.masks)
+        return (tile[0].start, tile[1].start) not in self.masked
 
 
 def lift_frame(
@@ -90,17 +94,30 @@ def lift_frame(
     lines = low.shape[1] if lines is None else lines
     frame = _Frame(
         plate.pixels, clean, tuple(masks[i] for i in order), reach_of(sorted_low[..., 3], lines), encoding, noise,
-        restless,
+        restless, _masked(masks, plate.canvas.shape),
     )  # fmt: skip
     height, width = plate.canvas.shape
     effects, outside = np.zeros((height, width), np.float32), np.ones((height, width), np.float32)
-    _for_tiles((height, width), lambda tile: _show(frame, tile, effects, outside))
+    _for_tiles(_tiles((height, width)), lambda tile: _show(frame, tile, effects, outside))
     ownership = _fit(frame, sorted_low, effects, outside, lines)
+    owned, plain = _divided(frame, ownership, effects)
     background = np.empty((height, width, 3), np.float32)
-    layers = [np.zeros((height, width, 4), np.float32) for _ in order]
-    _for_tiles((height, width), lambda tile: _lift(frame, ownership, tile, effects, precision, background, layers))
-    stack = tuple(Layer(names[index], pixels) for index, pixels in zip(order, layers, strict=True))
-    return LayerStack(plate.number, background, stack)
+    _for_tiles(plain, lambda tile: _keep(frame, tile, precision, background))
+    # Most of a large frame is nobody's: there is no room made for it in the layers.
+    window = _around(owned)
+    layers = [np.zeros((*(span.stop - span.start for span in window), 4), np.float32) for _ in order]
+    _for_tiles(owned, lambda tile: _lift(frame, ownership, tile, effects, precision, background, layers, window))
+    stack = (
+        Layer(names[index], held, window=window, size=(height, width))
+        for index, held in zip(order, layers, strict=True)
+    )
+    return LayerStack(plate.number, background, tuple(stack))
+
+
+def _masked(masks: Sequence[FloatArray], shape: tuple[int, int]) -> frozenset[tuple[int, int]]:
+    """Where the tiles of a frame begin that any mask touches."""
+    touched = (tile for tile in _tiles(shape) if any(mask[tile].any() for mask in masks))
+    return frozenset((rows.start, columns.start) for rows, columns in touched)
 
 
 def _show(frame: _Frame, tile: Tile, effects: FloatArray, outside: FloatArray) -> None:
@@ -109,9 +126,11 @@ def _show(frame: _Frame, tile: Tile, effects: FloatArray, outside: FloatArray) -
         return
     wide, inner = _widened(tile, effects.shape)
     size = difference(frame.plate[wide], frame.clean[wide], frame.encoding)[inner]
-    covered = np.maximum.reduce([mask[tile] for mask in frame.masks])
-    free = covered < OUTSIDE
     believed = belief(size, frame.noise, None if frame.restless is None else frame.restless[tile])
+    if frame.unmasked(tile):
+        effects[tile] = believed
+        return
+    free = np.maximum.reduce([mask[tile] for mask in frame.masks]) < OUTSIDE
     effects[tile] = believed * free
     outside[tile] = free
 
@@ -132,20 +151,33 @@ def _fit(frame: _Frame, low: FloatArray, effects: FloatArray, outside: FloatArra
     )  # fmt: skip
 
 
+def _divided(frame: _Frame, ownership: Ownership, effects: FloatArray) -> tuple[list[Tile], list[Tile]]:
+    """The tiles that layers may own something of, and those whose background is the plate."""
+    owned: list[Tile] = []
+    plain: list[Tile] = []
+    for tile in _tiles((effects.shape[0], effects.shape[1])):
+        nothing = ownership.most(effects.shape, *tile) < FAINTEST or not effects[tile].any()
+        (plain if nothing and frame.unmasked(tile) else owned).append(tile)
+    return owned, plain
+
+
+def _around(tiles: Sequence[Tile]) -> Tile:
+    """The rows and columns that hold all tiles; a single pixel where there are none."""
+    if not tiles:
+        return slice(0, 1), slice(0, 1)
+    rows, columns = zip(*tiles, strict=True)
+    return slice(rows[0].start, rows[-1].stop), slice(min(c.start for c in columns), max(c.stop for c in columns))
+
+
+def _keep(frame: _Frame, tile: Tile, precision: Precision, background: FloatArray) -> None:
+    background[tile] = precision.nearest(frame.plate[tile])
+
+
 def _lift(
-    frame: _Frame,
-    ownership: Ownership,
-    tile: Tile,
-    effects: FloatArray,
-    precision: Precision,
-    background: FloatArray,
-    layers: Sequence[FloatArray],
-) -> None:
-    """Writes a tile of the background (H x W x 3) and of every layer (H x W x 4), which are black before."""
-    nothing = not effects[tile].any() or ownership.most(effects.shape, *tile) < FAINTEST
-    if nothing and frame.unmasked(tile):
-        background[tile] = precision.nearest(frame.plate[tile])
-        return
+    frame: _Frame, ownership: Ownership, tile: Tile, effects: FloatArray, precision: Precision,
+    background: FloatArray, layers: Sequence[FloatArray], window: Tile,
+) -> None:  # fmt: skip
+    """Writes a tile of the background (H x W x 3) and of every layer, of which ``window`` is held and black before."""
     alphas, colours = alphas_of(ownership, frame.masks, effects, *tile)
     plate, clean = (_planes(image[tile]) for image in (frame.plate, frame.clean))
     # Resampled beside a flare, a clean plate undershoots by thousands, which no half could cancel again.
@@ -153,9 +185,10 @@ def _lift(
     outside = np.maximum.reduce([mask[tile] for mask in frame.masks]) < OUTSIDE
     solved, raised, premultiplied = solve(plate, clean, alphas, colours, presence(alphas), precision, outside)
     background[tile] = solved.transpose(1, 2, 0)
+    rows, columns = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(tile, window, strict=True))
     for layer, alpha, colour in zip(layers, raised, premultiplied, strict=True):
-        layer[(*tile, slice(0, 3))] = colour.transpose(1, 2, 0)
-        layer[(*tile, 3)] = alpha
+        layer[rows, columns, :3] = colour.transpose(1, 2, 0)
+        layer[rows, columns, 3] = alpha
 
 
 def presence(alphas: FloatArray) -> FloatArray:
@@ -183,22 +216,25 @@ def _widened(tile: Tile, shape: tuple[int, ...]) -> tuple[Tile, Tile]:
     return (rows, columns), (down, across)
 
 
-def _for_tiles(shape: tuple[int, int], work: Callable[[Tile], None]) -> None:
-    """Runs ``work`` on every tile of a frame, in as many threads as there are cores to use."""
+def _for_tiles(tiles: Sequence[Tile], work: Callable[[Tile], None]) -> None:
+    """Runs ``work`` on every tile, in as many threads as there are cores to use."""
     threads = _threads()
     if threads == 1:
-        for tile in _tiles(shape):
+        for tile in tiles:
             work(tile)
         return
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, _tiles(shape)):
+        for _ in pool.map(work, tiles):
             pass
 
 
-def _tiles(shape: tuple[int, int]) -> Iterator[Tile]:
-    for top in range(0, shape[0], TILE[0]):
-        for left in range(0, shape[1], TILE[1]):
-            yield slice(top, min(top + TILE[0], shape[0])), slice(left, min(left + TILE[1], shape[1]))
+def _tiles(shape: tuple[int, int]) -> list[Tile]:
+    """All tiles of a frame, top to bottom."""
+    return [
+        (slice(top, min(top + TILE[0], shape[0])), slice(left, min(left + TILE[1], shape[1])))
+        for top in range(0, shape[0], TILE[0])
+        for left in range(0, shape[1], TILE[1])
+    ]
 
 
 def _threads() -> int:

@@ -17,10 +17,11 @@ def split_layer(layer: Layer, mask: FloatArray, precision: Precision) -> tuple[L
     without alpha, to be added. Object over shadow, plus light, is the layer: to a unit in the last place of the
     written ``precision``, since all three are rounded to it in turn.
     """
-    alpha, colour = layer.pixels[..., 3], layer.pixels[..., :3]
+    whole = layer.pixels
+    alpha, colour = whole[..., 3], whole[..., :3]
     inside = np.minimum(mask, alpha)
     share = inside / np.maximum(alpha, np.float32(1e-6))
-    solid = np.empty_like(layer.pixels)
+    solid = np.empty_like(whole)
     solid[..., 3] = precision.nearest(inside)
     solid[..., :3] = precision.nearest(colour * np.minimum(share, 1)[..., None])
     shadow, light = np.zeros_like(solid), np.zeros_like(solid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -77,6 +78,11 @@ class ImageClip:
     def values(self, number: int, names: Sequence[str]) -> NDArray[Any]:
         """H x W x len(names) over the data window: integers as stored, else float32. Thread-safe."""
         return read_channels(self._files[number], number, self.part(number, names), names)
+
+    def stored_at(self, number: int, names: Sequence[str]) -> Path | None:
+        """The OpenEXR file that holds a frame's channels R, G and B; None where it is another kind or others."""
+        plain = tuple(names) == ("R", "G", "B") and self.headers[number].file_format == "openexr"
+        return self._files[number] if plain else None
 
     def part(self, number: int, names: Sequence[str]) -> ImagePart:
         """The part of a frame's file that has these channels; raises where this frame lacks them."""
@@ -169,6 +175,10 @@ class MovieClip:
                 "Export the movie at one size.",
             )
         return pixels
+
+    def stored_at(self, number: int, names: Sequence[str]) -> Path | None:
+        """As :class:`ImageClip` has it."""
+        return None
 
     def close(self) -> None:
         """Closes the movie."""

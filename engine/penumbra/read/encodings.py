@@ -41,6 +41,11 @@ class Decoding:
     warnings: tuple[str, ...] = ()
     _tables: dict[str, FloatArray] = field(default_factory=dict)
 
+    @property
+    def keeps_values(self) -> bool:
+        """Whether floats are linear light as they are stored."""
+        return self.curve is None and self.matrix is None and self.ocio is None
+
     def decode(self, stored: NDArray[Any]) -> FloatArray:
         """H x W x 3 stored values to linear light, float32: integers are taken over their maximum, floats as they are.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +22,7 @@ from penumbra.read.sequences import find_clip
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # BT.709, on stored values: mattes carry no colour
 _SAMPLES = 9
+_LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)
 
 # Channels to read and what makes coverage of them: H x W x C as stored -> H x W.
 Form = tuple[tuple[str, ...], Callable[[NDArray[Any]], FloatArray]]
@@ -51,12 +53,18 @@ class MaskReader:
         if own is None:
             return Mask(number, np.zeros(self._fit.canvas.shape, np.float32))
         names, coverage_of = self._form
-        coverage = np.clip(np.nan_to_num(coverage_of(self._clip.values(own, names)), nan=0.0), 0, 1)
+        stored = self._clip.values(own, names)
+        coverage = coverage_of(stored)
+        # Integers over their maximum are coverage already.
+        if stored.dtype.kind != "u":
+            coverage = np.clip(np.nan_to_num(coverage, nan=0.0), 0, 1)
         if self._invert:
             coverage = self._inverted(coverage, own)
         else:
             coverage = self._fit.place(coverage[..., None], self._clip.data(own, names))[..., 0]
-        return Mask(number, np.clip(coverage, 0, 1).astype(np.float32, copy=False))
+        if not (coverage.min() >= 0 and coverage.max() <= 1):  # after enlarging, by a rounding
+            coverage = np.clip(coverage, 0, 1)
+        return Mask(number, coverage.astype(np.float32, copy=False))
 
     def close(self) -> None:
         """Frees the file."""
@@ -203,6 +211,8 @@ def _normalised(stored: NDArray[Any]) -> FloatArray:
     if stored.dtype.kind != "u":
         return stored.astype(np.float32, copy=False)
     top = np.iinfo(stored.dtype).max
+    if stored.dtype == np.uint8:
+        return np.asarray(cv2.LUT(stored, _LEVELS), np.float32).reshape(stored.shape)
     scaled = (
         stored.astype(np.float64) / top if stored.dtype.itemsize > 2 else stored.astype(np.float32) / np.float32(top)
     )

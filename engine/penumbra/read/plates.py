@@ -42,7 +42,8 @@ class PlateReader:
         placed, unresolved = on_canvas(pixels, data, canvas), None
         if bad is not None:
             unresolved = on_canvas(bad[..., None], data, canvas)[..., 0]
-        return Plate(number, placed, data, canvas, unresolved)
+        stored = self._clip.stored_at(number, names) if self._decoding.keeps_values and bad is None else None
+        return Plate(number, placed, data, canvas, unresolved, stored)
 
     def close(self) -> None:
         """Frees the file."""

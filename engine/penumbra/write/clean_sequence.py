@@ -33,6 +33,5 @@ def write_clean_frame(
     tag_frame(spec, footage, CLEAN, number, software)
     path = frame_path(folder, CLEAN, number, footage.padding)
     if output.precision == "half":
-        write_exr(path, np.clip(pixels, -_HALF_MAX, _HALF_MAX).astype(np.float16), spec)
-    else:
-        write_exr(path, pixels, spec)
+        pixels = np.clip(pixels, -_HALF_MAX, _HALF_MAX)
+    write_exr(path, pixels, spec)

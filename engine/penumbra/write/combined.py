@@ -10,7 +10,7 @@ import numpy as np
 from penumbra.color import FloatArray
 from penumbra.frames import Footage, LayerStack, Region
 from penumbra.job import OutputSettings
-from penumbra.write.exr import RGB, RGBA, exr_spec, tag_frame, write_parts
+from penumbra.write.exr import RGB, RGBA, Pixels, exr_spec, tag_frame, write_parts
 from penumbra.write.files import frame_path
 from penumbra.write.frame_writer import BACKGROUND, HALF_MAX
 
@@ -40,7 +40,7 @@ def write_combined(
     for spec, (name, _) in zip(specs, cropped, strict=True):
         tag_frame(spec, footage, COMBINED if len(specs) == 1 else name, stack.number, software)
     path = frame_path(folder, COMBINED, stack.number, footage.padding)
-    write_parts(path, [pixels for _, pixels in cropped], specs)
+    write_parts(path, [Pixels(pixels) for _, pixels in cropped], specs)
     return path
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
+import cv2
 import numpy as np
 import OpenImageIO as oiio
 from numpy.typing import NDArray
 
-from penumbra.color import FloatArray, LinearSpace, srgb_encode
+from penumbra.color import FloatArray, LinearSpace
 from penumbra.errors import ColorSpaceError
 
 _REC709 = frozenset({"lin_rec709", "lin_rec709_scene", "Linear Rec.709 (sRGB)"})
@@ -22,8 +23,14 @@ def to_display(linear: FloatArray, space: LinearSpace) -> NDArray[np.uint8]:
     the default display and view of ``$OCIO``, else of OpenColorIO's built-in configuration, which roll off highlights.
     Raises :class:`ColorSpaceError` for a space the configuration does not know.
     """
-    display = srgb_encode(np.clip(linear, 0, 1)) if space.name in _REC709 else _through_view(linear, space)
+    display = _srgb(np.clip(linear, 0, 1)) if space.name in _REC709 else _through_view(linear, space)
     return np.asarray(np.clip(display, 0, 1) * 255 + 0.5, np.uint8)
+
+
+def _srgb(linear: FloatArray) -> FloatArray:
+    """The sRGB curve of values in [0, 1], to a float's rounding, at a quarter of the cost of numpy's."""
+    power = np.asarray(cv2.pow(linear, 1 / 2.4), np.float32).reshape(linear.shape)
+    return np.where(linear <= 0.0031308, linear * np.float32(12.92), power * np.float32(1.055) - np.float32(0.055))
 
 
 def _through_view(linear: FloatArray, space: LinearSpace) -> FloatArray:

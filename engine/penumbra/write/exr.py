@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import OpenImageIO as oiio
@@ -15,13 +16,18 @@ from numpy.typing import NDArray
 from penumbra.color import CHROMATICITIES, FloatArray
 from penumbra.errors import OutputError
 from penumbra.frames import Footage, Region
+from penumbra.halves import nearest_halves
 from penumbra.job import OutputSettings
+from penumbra.write.chunks import LINES, EmptyChunks, Kind, Packing, lent_chunks, unfold
 from penumbra.write.files import WRITE_FIX, written_whole
 from penumbra.write.timecode import advance, packed
 
 RGB = ("R", "G", "B")
 RGBA = ("R", "G", "B", "A")
 AGAIN = "Remove it and run again with --resume."
+# Lines converted and handed on at once: a multiple of what every compression packs together, and no more than a
+# processor's cache holds.
+_BAND = 64
 # Timecode needs a rate to count with; footage that has the one without the other is nearly always film.
 _RATE_OF_UNKNOWN = Fraction(24)
 
@@ -64,27 +70,122 @@ def tag_frame(spec: oiio.ImageSpec, footage: Footage, layer: str, number: int, s
         spec.attribute("smpte:TimeCode", oiio.TypeTimeCode, (packed(timecode, fps), 0))
 
 
+@dataclass(frozen=True)
+class Pixels:
+    """What an image holds: ``held`` (h, w, C) in ``window``, rows and columns of the image, and zero around it.
+
+    Without a window it is the whole. None of it beyond the range of the precision it is written in. ``like``: an
+    OpenEXR file and the whole image that it holds, (H, W, C) float32: what is the same in both need not be packed anew.
+    """
+
+    held: NDArray[np.float16] | FloatArray
+    window: tuple[slice, slice] | None = None
+    like: tuple[Path, FloatArray] | None = None
+
+    @property
+    def top(self) -> int:
+        """The first line that may hold anything."""
+        return 0 if self.window is None else self.window[0].start
+
+    def lines(self, first: int, last: int, spec: oiio.ImageSpec) -> NDArray[np.float16] | FloatArray:
+        """Lines ``first`` to ``last`` - 1 of the image (h, W, C), in the file's precision if that is half."""
+        part = self.held[max(0, first - self.top) : max(0, last - self.top)]
+        held = nearest_halves(part) if spec.format == oiio.HALF else part
+        if self.window is None:
+            return cast("NDArray[np.float16] | FloatArray", np.ascontiguousarray(held))
+        band: NDArray[np.float16] | FloatArray = np.zeros((last - first, spec.width, spec.nchannels), held.dtype)
+        start = max(0, self.top - first)
+        band[start : start + len(held), self.window[1]] = held
+        return band
+
+
 def write_exr(path: Path, pixels: NDArray[np.float16] | FloatArray, spec: oiio.ImageSpec) -> None:
     """Writes H x W x C pixels, none beyond the range of ``spec``'s precision; the file appears whole or not at all.
 
     Raises :class:`OutputError` when anything of it could not be written.
     """
-    write_parts(path, [pixels], [spec])
+    write_parts(path, [Pixels(pixels)], [spec])
 
 
-def write_parts(path: Path, parts: Sequence[NDArray[np.float16] | FloatArray], specs: Sequence[oiio.ImageSpec]) -> None:
+def write_parts(path: Path, parts: Sequence[Pixels], specs: Sequence[oiio.ImageSpec]) -> None:
     """As :func:`write_exr`, a file of one or more parts, each with its own pixels and header."""
     with written_whole(path) as temporary:
-        image = oiio.ImageOutput.create(str(temporary))
-        if image is None:
-            raise OutputError(f"The file {path} could not be written: {oiio.geterror()}.", WRITE_FIX)
-        done = image.open(str(temporary), specs[0] if len(specs) == 1 else tuple(specs))
-        for index, (pixels, spec) in enumerate(zip(parts, specs, strict=True)):
-            done = done and (index == 0 or image.open(str(temporary), spec, "AppendSubimage"))
-            done = done and image.write_image(np.ascontiguousarray(pixels))
-        reason = "" if done else image.geterror()
-        if not image.close() or not done or not _ends_well(temporary, len(parts) - 1):
-            raise OutputError(f"The file {path} could not be written: {_sentence(reason)}.", WRITE_FIX)
+        packing = _packing(parts, specs)
+        if packing is None:
+            problem = _write_images(temporary, parts, specs)
+        else:
+            problem = _write_packed(temporary, parts[0], specs[0], packing)
+        if problem is not None or not _ends_well(temporary, len(parts) - 1):
+            raise OutputError(f"The file {path} could not be written: {_sentence(problem or '')}.", WRITE_FIX)
+
+
+def _packing(parts: Sequence[Pixels], specs: Sequence[oiio.ImageSpec]) -> Packing | None:
+    """How to leave out what is empty; None where the file is written as it is."""
+    lines = LINES.get(specs[0].get_string_attribute("compression"))
+    if lines is None or len(parts) > 1:
+        return None
+    return Packing.of(parts[0].held, lines, parts[0].top, specs[0].height, _lent(parts[0], specs[0], lines))
+
+
+def _lent(pixels: Pixels, spec: oiio.ImageSpec, lines: int) -> dict[int, bytes]:
+    """The packed chunks that another file has already."""
+    if pixels.like is None or pixels.window is not None:
+        return {}
+    path, other = pixels.like
+    # As integers: a negative zero is other bytes.
+    ours, theirs = (image.view(f"u{image.itemsize}") for image in (pixels.held, other))
+    same = [
+        chunk
+        for chunk, top in enumerate(range(0, spec.height, lines))
+        if np.array_equal(ours[top : top + lines], theirs[top : top + lines])
+    ]
+    corners = (spec.x, spec.y, spec.x + spec.width - 1, spec.y + spec.height - 1)
+    kind = np.float16 if spec.format == oiio.HALF else np.float32
+    names = tuple(spec.channelnames)
+    return lent_chunks(path, Kind(spec.get_string_attribute("compression"), names, kind, corners), same)
+
+
+def _write_images(path: Path, parts: Sequence[Pixels], specs: Sequence[oiio.ImageSpec]) -> str | None:
+    """Writes a file of one or more parts; what went wrong, None if nothing."""
+    image = oiio.ImageOutput.create(str(path))
+    if image is None:
+        return str(oiio.geterror())
+    done = image.open(str(path), specs[0] if len(specs) == 1 else tuple(specs))
+    for index, (pixels, spec) in enumerate(zip(parts, specs, strict=True)):
+        done = done and (index == 0 or image.open(str(path), spec, "AppendSubimage"))
+        done = done and _write_lines(image, pixels, spec, [slice(0, spec.height)])
+    reason = "" if done else image.geterror()
+    return None if image.close() and done else str(reason)
+
+
+def _write_packed(path: Path, pixels: Pixels, spec: oiio.ImageSpec, packing: Packing) -> str | None:
+    """As :func:`_write_images`, one part of which much is empty: the same bytes, for less work."""
+    packed = spec.copy()
+    packed.height = packing.height
+    problem = _write_packed_lines(path, pixels, packed, packing)
+    if problem is None and not unfold(path, packing, spec.height):
+        return _write_images(path, [pixels], [spec])
+    return problem
+
+
+def _write_packed_lines(path: Path, pixels: Pixels, packed: oiio.ImageSpec, packing: Packing) -> str | None:
+    image = oiio.ImageOutput.create(str(path))
+    if image is None:
+        return str(oiio.geterror())
+    done = image.open(str(path), packed) and _write_lines(image, pixels, packed, packing.runs)
+    reason = "" if done else image.geterror()
+    return None if image.close() and done else str(reason)
+
+
+def _write_lines(image: Any, pixels: Pixels, spec: oiio.ImageSpec, runs: Iterable[slice]) -> bool:
+    """Writes runs of lines below each other."""
+    at, done = spec.y, True
+    for run in runs:
+        for top in range(run.start, run.stop, _BAND):
+            band = pixels.lines(top, min(top + _BAND, run.stop), spec)
+            done = done and image.write_scanlines(at, at + len(band), 0, band)
+            at += len(band)
+    return bool(done)
 
 
 class ExrRows:
@@ -105,6 +206,8 @@ class ExrRows:
         except OutputError:
             self._image.close()
             raise
+        lines = LINES.get(self._image.spec().get_string_attribute("compression"))
+        self._empty = None if lines is None or part else EmptyChunks(path, lines)
 
     def read(self, rows: slice) -> FloatArray:
         """(rows, W, C) float32, scene-linear; ``rows`` within the data window."""
@@ -115,6 +218,20 @@ class ExrRows:
         lines = np.asarray(pixels, np.float32).reshape(bottom - top, self._data.width, self._channels)
         return lines if self._order is None else np.ascontiguousarray(lines[..., self._order])
 
+    def read_unless_empty(self, rows: slice) -> FloatArray | None:
+        """As :meth:`read`; None where all is zero.
+
+        Packed bytes that were once unpacked to nothing else are not unpacked again.
+        """
+        if self._empty is not None and self._empty.hold(rows):
+            return None
+        pixels = self.read(rows)
+        if pixels.any():
+            return pixels
+        if self._empty is not None:
+            self._empty.learn(rows)
+        return None
+
     def __enter__(self) -> ExrRows:
         return self
 
@@ -122,6 +239,8 @@ class ExrRows:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._image.close()
+        if self._empty is not None:
+            self._empty.close()
 
     def _check(self, channels: tuple[str, ...]) -> None:
         if not self._image.seek_subimage(self._part, 0):

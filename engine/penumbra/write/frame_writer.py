@@ -9,17 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from penumbra.color import FloatArray
 from penumbra.errors import PenumbraError
-from penumbra.frames import Footage, Layer, LayerStack, Region
+from penumbra.frames import Footage, Layer, LayerStack, Plate, Region
 from penumbra.job import OutputSettings
-from penumbra.write.exr import RGB, RGBA, exr_spec, tag_frame, write_exr
+from penumbra.write.exr import RGB, RGBA, Pixels, exr_spec, tag_frame, write_parts
 from penumbra.write.files import frame_path
 
 HALF_MAX = 65504.0
 BACKGROUND = "background"
 _THREADS = 4
+_BAND = 64
 
 
 class FrameWriter:
@@ -34,10 +35,11 @@ class FrameWriter:
         self._folder, self._footage, self._output, self._software = folder, footage, output, software
         self._lock = threading.Lock()
 
-    def write(self, stack: LayerStack, data: Region) -> None:
+    def write(self, stack: LayerStack, data: Region, plate: Plate | None = None) -> None:
         """Writes ``background`` (RGB) and every layer (premultiplied RGBA) of a frame, cropped to ``data``.
 
         ``stack`` covers the footage's canvas, scene-linear; ``data`` is the frame's own data window, inside it.
+        ``plate``: the frame itself, whose file may lend what of it is background.
 
         Raises:
             OutputError: a file could not be written. Files of the frame that were, are whole and stay.
@@ -45,29 +47,40 @@ class FrameWriter:
         """
         if stack.background.shape[:2] != self._footage.canvas.shape:
             raise ValueError(f"frame {stack.number} of {stack.background.shape[:2]} does not cover the canvas")
-        images = [(BACKGROUND, stack.background), *((layer.name, layer.pixels) for layer in stack.layers)]
+        whole = data.slices_in(self._footage.canvas)
+        like = None if plate is None or plate.stored is None else (plate.stored, plate.pixels[whole])
+        background = Pixels(stack.background[whole], like=like)
+        images = [(BACKGROUND, background), *((layer.name, self._cropped(layer, data)) for layer in stack.layers)]
         self._write_images(images, stack.number, data)
 
     def write_layers(self, layers: Sequence[Layer], number: int, data: Region) -> None:
         """Writes further layers of a frame, each into its own folder, as :meth:`write` does and raising as it does."""
-        self._write_images([(layer.name, layer.pixels) for layer in layers], number, data)
+        self._write_images([(layer.name, self._cropped(layer, data)) for layer in layers], number, data)
 
-    def _write_images(self, images: Sequence[tuple[str, FloatArray]], number: int, data: Region) -> None:
-        rows, columns = data.slices_in(self._footage.canvas)
-        cropped = [(name, self._stored(name, number, pixels[rows, columns])) for name, pixels in images]
-        with ThreadPoolExecutor(min(_THREADS, len(cropped))) as pool:
-            for written in [pool.submit(self._write_one, name, number, px, data) for name, px in cropped]:
+    def _cropped(self, layer: Layer, data: Region) -> Pixels:
+        """What a layer holds of the frame's own data window."""
+        spans = data.slices_in(self._footage.canvas)
+        if layer.window is None:
+            return Pixels(layer.held[spans])
+        shared = [_shared(span, held) for span, held in zip(spans, layer.window, strict=True)]
+        rows, columns = (_from(part, held.start) for part, held in zip(shared, layer.window, strict=True))
+        window_rows, window_columns = (_from(part, span.start) for part, span in zip(shared, spans, strict=True))
+        return Pixels(layer.held[rows, columns], (window_rows, window_columns))
+
+    def _write_images(self, images: Sequence[tuple[str, Pixels]], number: int, data: Region) -> None:
+        stored = [(name, self._stored(name, number, pixels)) for name, pixels in images]
+        with ThreadPoolExecutor(min(_THREADS, len(stored))) as pool:
+            for written in [pool.submit(self._write_one, name, number, pixels, data) for name, pixels in stored]:
                 written.result()
 
-    def _write_one(self, name: str, number: int, pixels: FloatArray, data: Region) -> None:
-        spec = exr_spec(self._footage, data, RGB if pixels.shape[2] == 3 else RGBA, self._output)
+    def _write_one(self, name: str, number: int, pixels: Pixels, data: Region) -> None:
+        spec = exr_spec(self._footage, data, RGB if pixels.held.shape[2] == 3 else RGBA, self._output)
         tag_frame(spec, self._footage, name, number, self._software)
-        write_exr(frame_path(self._folder, name, number, self._footage.padding), pixels, spec)
+        write_parts(frame_path(self._folder, name, number, self._footage.padding), [pixels], [spec])
 
-    def _stored(self, name: str, number: int, pixels: FloatArray) -> FloatArray:
+    def _stored(self, name: str, number: int, pixels: Pixels) -> Pixels:
         """The pixels as the file can hold them; values beyond half's range would be infinite there."""
-        # The extremes tell of all others, and of NaN, without an array of booleans as large as the frame.
-        least, most = (float(pick(pixels)) for pick in (np.min, np.max))
+        least, most = _extremes(pixels.held)
         if not (math.isfinite(least) and math.isfinite(most)):
             raise PenumbraError(
                 f"Layer {name} of frame {number} holds values that are not finite; it was not written.",
@@ -75,7 +88,30 @@ class FrameWriter:
             )
         if self._output.precision != "half" or max(most, -least) <= HALF_MAX:
             return pixels
-        beyond = int(np.count_nonzero(np.abs(pixels) > HALF_MAX))
+        beyond = int(np.count_nonzero(np.abs(pixels.held) > HALF_MAX))
         with self._lock:
             self.clamped[number] = self.clamped.get(number, 0) + beyond
-        return np.clip(pixels, -HALF_MAX, HALF_MAX)
+        within = np.clip(pixels.held, -HALF_MAX, HALF_MAX).astype(np.float32, copy=False)
+        return Pixels(within, pixels.window, pixels.like)
+
+
+def _extremes(pixels: NDArray[np.floating]) -> tuple[float, float]:
+    """The least and the largest value, 0 among them; NaN where any is NaN: they tell of all others.
+
+    Band by band, so that the second look finds in the cache what the first has fetched.
+    """
+    least = most = np.float32(0)
+    for top in range(0, len(pixels), _BAND):
+        band = pixels[top : top + _BAND]
+        if band.any():
+            least, most = np.minimum(least, band.min()), np.maximum(most, band.max())
+    return float(least), float(most)
+
+
+def _shared(one: slice, other: slice) -> slice:
+    start = max(one.start, other.start)
+    return slice(start, max(start, min(one.stop, other.stop)))
+
+
+def _from(span: slice, origin: int) -> slice:
+    return slice(span.start - origin, span.stop - origin)

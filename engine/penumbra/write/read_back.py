@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from penumbra.color import FloatArray
@@ -26,8 +27,9 @@ class Band:
 
     ``plate`` (h, W, 3), ``unresolved`` (h, W): which pixels no layers with colours in [0, largest] give back; or None.
     ``background`` (h, W, 3) and ``layers`` (h, W, 4) by name, back to front, as the files hold them; ``empty``: names
-    of layers that hold nothing but zeros here. ``error`` (h, W, 3): |recomposition - plate|, the layers over each
-    other as a host would lay them; infinite where a file holds no number, 0 at unresolved pixels. ``exact``: all 0.
+    of layers that hold nothing but zeros here; ``touched``: columns outside of which all do. ``error`` (h, W, 3):
+    |recomposition - plate|, the layers over each other as a host would lay them; infinite where a file holds no number,
+    0 at unresolved pixels. ``exact``: all 0.
     """
 
     rows: slice
@@ -36,6 +38,7 @@ class Band:
     background: FloatArray
     layers: dict[str, FloatArray]
     empty: frozenset[str]
+    touched: slice
     error: FloatArray
     exact: bool
 
@@ -65,8 +68,9 @@ def read_back(
         }
         for top in range(0, plate.data.height, LINES):
             lines = slice(top, min(top + LINES, plate.data.height))
-            layers = {name: image.read(lines) for name, image in images.items()}
-            yield _band(lines, pixels[lines], None if broken is None else broken[lines], layers, largest)
+            behind = images[BACKGROUND].read(lines)
+            layers = {name: images[name].read_unless_empty(lines) for name in names_back_to_front}
+            yield _band(lines, pixels[lines], None if broken is None else broken[lines], behind, layers, largest)
 
 
 def _path(folder: Path, footage: Footage, name: str, plate: Plate) -> Path:
@@ -74,26 +78,46 @@ def _path(folder: Path, footage: Footage, name: str, plate: Plate) -> Path:
 
 
 def _band(
-    rows: slice, plate: FloatArray, broken: BoolArray | None, layers: dict[str, FloatArray], largest: float
+    rows: slice,
+    plate: FloatArray,
+    broken: BoolArray | None,
+    background: FloatArray,
+    held: dict[str, FloatArray | None],
+    largest: float,
 ) -> Band:
-    background = layers.pop(BACKGROUND)
     # Of a large plate most bands and layers are empty: what they need not go through is half of the work.
-    empty = frozenset(name for name, layer in layers.items() if not layer.any())
+    empty = frozenset(name for name, layer in held.items() if layer is None)
+    nothing = np.broadcast_to(np.float32(0), (*background.shape[:2], 4))
+    layers = {name: nothing if layer is None else layer for name, layer in held.items()}
     unresolved: BoolArray | None = None
     if plate.min() < 0 or plate.max() > largest:
         unresolved = np.asarray(((plate < 0) | (plate > largest)).any(axis=-1))
     if broken is not None and broken.any():
         unresolved = broken if unresolved is None else unresolved | broken
-    error = _error(plate, background, [layer for name, layer in layers.items() if name not in empty])
+    over = [layer for layer in held.values() if layer is not None]
+    touched = columns_with_anything(over)
+    error = _error(plate, background, over, touched)
     if unresolved is not None:
         error[unresolved] = 0
-    return Band(rows, plate, unresolved, background, layers, empty, error, not error.any())
+    return Band(rows, plate, unresolved, background, layers, empty, touched, error, not error.any())
 
 
-def _error(plate: FloatArray, background: FloatArray, layers: list[FloatArray]) -> FloatArray:
+def _error(plate: FloatArray, background: FloatArray, layers: list[FloatArray], touched: slice) -> FloatArray:
     with np.errstate(invalid="ignore", over="ignore"):
-        recomposed = over_all(layers, background)
-        error: FloatArray = np.abs(recomposed - plate)
+        # Columns without a layer are background alone.
+        error = np.asarray(cv2.absdiff(background, plate), np.float32).reshape(plate.shape)
+        if layers:
+            recomposed = over_all((layer[:, touched] for layer in layers), background[:, touched])
+            error[:, touched] = np.abs(recomposed - plate[:, touched])
     if np.isnan(error.max()):
         error[np.isnan(error)] = np.inf
     return error
+
+
+def columns_with_anything(images: Sequence[FloatArray]) -> slice:
+    """The columns, as one slice, outside of which all (h, W, C) float32 images are zero; empty where they all are."""
+    if not images:
+        return slice(0, 0)
+    held = [np.bitwise_or.reduce(np.ascontiguousarray(image).view(np.uint32), axis=0).any(axis=-1) for image in images]
+    columns = np.flatnonzero(np.logical_or.reduce(held))
+    return slice(int(columns[0]), int(columns[-1]) + 1) if len(columns) else slice(0, 0)

@@ -63,11 +63,18 @@ class FrameSketch:
     def add(self, band: Band) -> None:
         """Takes a band into the pictures."""
         self._layers = tuple(band.layers)
-        images = {_PLATE: band.plate, BACKGROUND: band.background, **band.layers}
-        for name, pixels in images.items():
-            lines = self._lines(name, pixels.shape[2])
-            if name not in band.empty:
-                self._put(lines, band.rows, self._narrowed(self._columns(pixels)))
+        plate = self._narrowed(self._columns(band.plate))
+        # A background that is the plate to the bit looks the same made small.
+        plain = band.exact and band.unresolved is None and len(band.empty) == len(band.layers)
+        background = plate if plain else self._narrowed(self._columns(band.background))
+        layers = {
+            name: None if name in band.empty else self._narrowed(self._columns(pixels))
+            for name, pixels in band.layers.items()
+        }
+        for name, small in {_PLATE: plate, BACKGROUND: background, **layers}.items():
+            lines = self._lines(name, 3 if name in (_PLATE, BACKGROUND) else 4)
+            if small is not None:
+                self._put(lines, band.rows, small)
         share = self._lines(_ERROR, 1)
         if not band.exact:
             self._max_error = max(self._max_error, float(band.error.max()))

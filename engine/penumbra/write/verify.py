@@ -11,7 +11,7 @@ import numpy as np
 from penumbra.color import FloatArray
 from penumbra.frames import Footage, Plate
 from penumbra.write.copies import Copies
-from penumbra.write.read_back import Band, allowed_error, read_back
+from penumbra.write.read_back import Band, allowed_error, columns_with_anything, read_back
 
 
 @dataclass(frozen=True)
@@ -84,24 +84,36 @@ class _Tally:
         self.worst: tuple[int, int] | None = None
 
     def add(self, band: Band) -> None:
-        for name, layer in band.layers.items():
+        for name, whole in band.layers.items():
             if name in band.empty:
                 continue
+            layer = whole[:, band.touched]
             # Comparisons with NaN are False, so that it fails them.
             self.alpha_ok &= bool(layer[..., 3].min() >= 0 and layer[..., 3].max() <= 1)
             self.colour_ok &= bool(layer.min() >= 0 and layer.max() < np.inf) or _coloured(layer[..., :3])
         unresolved = 0 if band.unresolved is None else int(np.count_nonzero(band.unresolved))
         self.unresolved += unresolved
         self.count += band.error.size - 3 * unresolved
+        wrong = slice(0, 0) if band.exact else columns_with_anything([band.error])
+        # What is exact comes nearest to the bound where the plate is darkest.
+        if -allowed_error(band.plate.min()) > self.max_excess or band.unresolved is not None:
+            self._compare(band, slice(0, band.plate.shape[1]))
+        elif not band.exact:
+            self._compare(band, wrong)
         if not band.exact:
-            self.total += float(band.error.sum(dtype=np.float64))
-            self.max_error = max(self.max_error, float(band.error.max()))
-        excess = band.error - allowed_error(band.plate)
+            error = band.error[:, wrong]
+            self.total += float(error.sum(dtype=np.float64))
+            self.max_error = max(self.max_error, float(error.max()))
+
+    def _compare(self, band: Band, columns: slice) -> None:
+        """Takes note of where some columns of a band are nearest to the bound, or farthest beyond it."""
+        excess = band.error[:, columns] - allowed_error(band.plate[:, columns])
         if band.unresolved is not None:
-            excess[band.unresolved] = -np.inf
+            excess[band.unresolved[:, columns]] = -np.inf
         if excess.max() > self.max_excess:
             row, column, _ = np.unravel_index(int(excess.argmax()), excess.shape)
-            self.max_excess, self.worst = float(excess.max()), (band.rows.start + int(row), int(column))
+            self.max_excess = float(excess.max())
+            self.worst = (band.rows.start + int(row), columns.start + int(column))
 
 
 def _coloured(colour: FloatArray) -> bool:
