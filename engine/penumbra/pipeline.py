@@ -196,6 +196,10 @@ class CleanSource:
         """H x W, how much the background moves by itself, in display units; None for the user's own clean plate."""
         return None if self._built is None else self._built.restlessness(index)
 
+    def misregistration(self, index: int) -> FloatArray | None:
+        """H x W, how much edges differ that the camera's homography misses, in display units; None where unknown."""
+        return None if self._built is None else self._built.misregistration(index)
+
 
 def run(
     job: Job,
@@ -462,7 +466,9 @@ def _make_small(shot: Shot, clean: CleanSource) -> WorkingClip:
     if known is not None:
         return load_working_clip(small, numbers, names, order, DisplayEncoding(peak=known["peak"]))
     encoding = DisplayEncoding(peak=measure_peak(small))
-    clip = working_clip(small, numbers, names, order, clean, encoding, shot.report.step, clean.restlessness)
+    clip = working_clip(
+        small, numbers, names, order, clean, encoding, shot.report.step, clean.restlessness, clean.misregistration
+    )
     shot.journal.put("prepared", {"peak": encoding.peak, "noise": _measure_noise(shot, clip, clean).level})
     return clip
 
@@ -570,6 +576,9 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
         else:
             # The user's own is what the user wants to see there.
             moved = own_motion(plate.pixels, behind, masks, clip.encoding, restless)
+        missed = clean.misregistration(index)
+        if missed is not None:
+            np.maximum(moved, missed, out=moved)
         stack = lift_frame(
             plate, behind, masks, low[index], shot.job.names, order[index], clip.encoding, noise, precision, moved
         )
