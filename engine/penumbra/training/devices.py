@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 
 from penumbra.errors import DeviceError
@@ -19,3 +21,22 @@ def training_device(asked: str) -> str:
     if not available.get(wanted, False):
         raise DeviceError(f"The device {asked!r} cannot be used for training here.", "Use --device auto.")
     return wanted
+
+
+@lru_cache
+def has_bfloat16(device: str) -> bool:
+    """Whether a torch device computes in bfloat16 by itself.
+
+    A CPU with AVX2 alone imitates it, fifty times slower than float32 (docs/decisions/0039).
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if kind == "cpu":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return True
+
+
+def network_arithmetic(device: str, wanted: bool = True) -> torch.autocast:
+    """The context in which the network computes: bfloat16 where that is ``wanted`` and the device has it."""
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=wanted and has_bfloat16(device))

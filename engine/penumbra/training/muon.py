@@ -7,10 +7,13 @@ training" (2025). PyTorch's own takes matrices only, not the convolutions that m
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from penumbra.training.devices import has_bfloat16
 
 MOMENTUM = 0.95
 ITERATIONS = 5
@@ -40,11 +43,9 @@ class Muon(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step from the gradients at hand."""
-        orthogonal = [group for group in self.param_groups if group["orthogonal"]]
-        for group in orthogonal:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._turn(parameter, group["lr"], group["weight_decay"])
+        for group in self.param_groups:
+            if group["orthogonal"]:
+                self._turn(group["params"], group["lr"], group["weight_decay"])
         every = self.param_groups
         self.param_groups = [group for group in every if not group["orthogonal"]]
         try:
@@ -52,7 +53,24 @@ class Muon(torch.optim.AdamW):
         finally:
             self.param_groups = every
 
-    def _turn(self, parameter: Tensor, rate: float, decay: float) -> None:
+    def _turn(self, parameters: list[Tensor], rate: float, decay: float) -> None:
+        # Matrices of a size together: a GPU takes as long to be told of a small product as to form it.
+        alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for parameter in parameters:
+            if parameter.grad is None:
+                continue
+            matrix = self._direction(parameter)
+            wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+            alike[wide.shape[0], wide.shape[1]].append((parameter, wide))
+        for (_, longest), found in alike.items():
+            updates = orthogonalised(torch.stack([wide for _, wide in found]))
+            for (parameter, _), update in zip(found, updates, strict=True):
+                same = update if update.shape[0] == parameter.shape[0] else update.T
+                scale = -rate * STEP_SCALE * longest**0.5
+                parameter.mul_(1 - rate * decay).add_(same.reshape(parameter.shape), alpha=scale)
+
+    def _direction(self, parameter: Tensor) -> Tensor:
+        """The parameter's gradient with its momentum, as a matrix."""
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
@@ -60,22 +78,21 @@ class Muon(torch.optim.AdamW):
             state["step"] = torch.zeros(())
         gradient: Tensor = parameter.grad  # type: ignore[assignment]
         state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-        matrix = gradient.lerp(state["momentum"], MOMENTUM).flatten(1)
-        scale = STEP_SCALE * max(matrix.shape) ** 0.5
-        update = orthogonalised(matrix).view_as(parameter)
-        parameter.mul_(1 - rate * decay).add_(update.to(parameter.dtype), alpha=-rate * scale)
+        return gradient.lerp(state["momentum"], MOMENTUM).flatten(1)
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """About the nearest matrix with orthonormal rows or columns, by a Newton-Schulz iteration in bfloat16."""
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """About the nearest matrices to (..., M, N) with singular values 1, by a Newton-Schulz iteration.
+
+    In bfloat16 where the device has it; cheapest with M <= N.
+    """
     a, b, c = QUINTIC
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).bfloat16()
-    x = x / (x.norm() + 1e-7)
+    x = matrices.bfloat16() if has_bfloat16(matrices.device.type) else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(ITERATIONS):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    result: Tensor = (x.T if tall else x).float()
+    result: Tensor = x.to(matrices.dtype)
     return result
 
 

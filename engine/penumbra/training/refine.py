@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from penumbra.frames import WorkingClip
 from penumbra.job import RefineSettings
 from penumbra.network import LayerNetwork, layer_losses, mask_weight_schedule, total_loss
 from penumbra.storage import atomic_path
+from penumbra.training.devices import network_arithmetic
 from penumbra.training.muon import Muon
 from penumbra.training.shared_steps import effect_weights, follow
 from penumbra.windows import fitting_stride
@@ -110,25 +112,39 @@ def refine(
     ``trained``: whether its weights know the task; random ones are first led by the masks, and learn faster.
 
     Where a step does not fit into memory, its windows are taken in parts whose gradients are summed. Raises
-    :class:`OutOfMemoryError` where a single window does not fit.
+    :class:`OutOfMemoryError` where a single window, or the network with its optimiser, does not fit.
 
     A run that ``should_stop`` ends early leaves a checkpoint in ``folder`` from which the same call goes on; the result
     then returned has the best weights so far. The checkpoint is the caller's to remove, once the result is kept.
     """
-    trainer = _Trainer(clip, network.to(device), contract, settings, seed, device, trained)
-    checkpoint = folder / CHECKPOINT_NAME
-    trainer.restore(checkpoint)
-    saved = time.monotonic()
-    while not trainer.finished():
-        if should_stop():
-            break
-        progress = trainer.advance()
-        on_progress(progress, trainer.mean)
-        if time.monotonic() - saved > CHECKPOINT_SECONDS:
-            trainer.save(checkpoint)
-            saved = time.monotonic()
-    trainer.save(checkpoint)
-    return trainer.result()
+    with _scarce_memory_said(device):
+        trainer = _Trainer(clip, network.to(device), contract, settings, seed, device, trained)
+        checkpoint = folder / CHECKPOINT_NAME
+        trainer.restore(checkpoint)
+        saved = time.monotonic()
+        while not trainer.finished():
+            if should_stop():
+                break
+            progress = trainer.advance()
+            on_progress(progress, trainer.mean)
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                trainer.save(checkpoint)
+                saved = time.monotonic()
+        trainer.save(checkpoint)
+        return trainer.result()
+
+
+@contextmanager
+def _scarce_memory_said(device: str) -> Iterator[None]:
+    """Failures of torch for want of memory become :class:`OutOfMemoryError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"There is not enough memory on {device} to refine.", "Free some, or use --device cpu."
+        ) from error
 
 
 class _Trainer:
@@ -244,7 +260,7 @@ class _Trainer:
         return sum(float(self._loss(self.mean, part, 0.0)) * share for part, share in batch.parts(self.parts))
 
     def _loss(self, network: LayerNetwork, batch: Batch, mask_weight: float) -> Tensor:
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+        with network_arithmetic(self.device):
             rgba = network(batch.frames, batch.masks, batch.visible, batch.targets)
         terms = layer_losses(
             rgba.float(),
@@ -301,6 +317,8 @@ class _Trainer:
             self.best, self.step, self.seconds = state["best"], state["step"], state["seconds"]
             self.evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
         except Exception as error:  # a file that is no such state can fail in any way
+            if isinstance(error, RuntimeError) and out_of_memory(error):
+                raise
             raise WeightsError(
                 f"The refinement state {path} cannot be read.", "Delete it to refine from the start."
             ) from error
