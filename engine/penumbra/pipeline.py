@@ -46,7 +46,7 @@ from penumbra.frames import Footage, Mask, WorkingClip
 from penumbra.job import Job
 from penumbra.journal import FRAMES_APART, NANOSECONDS, WORK_FOLDER, Journal, job_identity
 from penumbra.layer_graph import layer_graph, portable_path
-from penumbra.lift import Noise, lift_frame, measure_noise, split_layer
+from penumbra.lift import Noise, follow_frame, lift_frame, measure_noise, split_layer
 from penumbra.lift.solve import HALF_MAX, Precision
 from penumbra.lock import EVERYTHING, STALE_SECONDS, hold
 from penumbra.read import (
@@ -195,6 +195,10 @@ class CleanSource:
     def restlessness(self, index: int) -> FloatArray | None:
         """H x W, how much the background moves by itself, in display units; None for the user's own clean plate."""
         return None if self._built is None else self._built.restlessness(index)
+
+    def misregistration(self, index: int) -> FloatArray | None:
+        """H x W, how much edges differ that the camera's homography misses, in display units; None where unknown."""
+        return None if self._built is None else self._built.misregistration(index)
 
 
 def run(
@@ -462,7 +466,9 @@ def _make_small(shot: Shot, clean: CleanSource) -> WorkingClip:
     if known is not None:
         return load_working_clip(small, numbers, names, order, DisplayEncoding(peak=known["peak"]))
     encoding = DisplayEncoding(peak=measure_peak(small))
-    clip = working_clip(small, numbers, names, order, clean, encoding, shot.report.step, clean.restlessness)
+    clip = working_clip(
+        small, numbers, names, order, clean, encoding, shot.report.step, clean.restlessness, clean.misregistration
+    )
     shot.journal.put("prepared", {"peak": encoding.peak, "noise": _measure_noise(shot, clip, clean).level})
     return clip
 
@@ -561,12 +567,21 @@ def _lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: N
         began, number = time.monotonic(), footage.frames[index]
         plate, masks = shot.plate.read(number), [mask.coverage for mask in shot.masks_at(number)]
         behind, seen = clean(index)
-        stack = lift_frame(
-            plate, behind, masks, low[index], shot.job.names, order[index], clip.encoding, noise, precision,
-            own_motion(plate.pixels, behind, masks, clip.encoding, clean.restlessness(index)),
-        )  # fmt: skip
         if shot.job.output.clean:
             write_clean_frame(output, footage, shot.job.output, SOFTWARE, number, behind, seen, plate.data)
+        restless = clean.restlessness(index)
+        if shot.clean is None:
+            alphas = low[index, ..., 3]
+            moved = follow_frame(plate.pixels, behind, masks, alphas, clip.encoding, noise, restless)
+        else:
+            # The user's own is what the user wants to see there.
+            moved = own_motion(plate.pixels, behind, masks, clip.encoding, restless)
+        missed = clean.misregistration(index)
+        if missed is not None:
+            np.maximum(moved, missed, out=moved)
+        stack = lift_frame(
+            plate, behind, masks, low[index], shot.job.names, order[index], clip.encoding, noise, precision, moved
+        )
         writer.write(stack, plate.data, plate)
         if shot.job.output.splits:
             covers = dict(zip(shot.job.names, masks, strict=True))

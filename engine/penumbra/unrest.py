@@ -8,6 +8,7 @@ so that water tells of water and ground of ground: counts on a bilateral grid (C
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -37,6 +38,39 @@ ROUNDING = np.sqrt(LEVELS[1] / LEVELS[0])  # what lies between two of them is to
 BRIGHTNESS = np.array([0.3, 0.6, 0.1], np.float32)
 
 
+@dataclass(frozen=True)
+class SmallFrame:
+    """A frame made small, ``SIDE`` pixels at its longest, as its background is judged by.
+
+    ``shown``, ``behind`` (h, w, 3): frame and clean plate, display-encoded; ``covered`` (h, w): the largest coverage of
+    all masks; ``restless`` (h, w): deviation over time, display units, or None where it is not known.
+    """
+
+    shown: FloatArray
+    behind: FloatArray
+    covered: FloatArray
+    restless: FloatArray | None
+
+    def unrest(self) -> FloatArray:
+        """(h, w) how far the background is from the clean plate by itself at this frame: :func:`unrest`."""
+        return unrest(self.shown, self.behind, self.covered, self.restless)
+
+
+def small_frame(
+    plate: FloatArray,
+    clean: FloatArray,
+    masks: Sequence[FloatArray],
+    encoding: DisplayEncoding,
+    restless: FloatArray | None,
+) -> SmallFrame:
+    """``plate`` and ``clean`` (H, W, 3) scene-linear, ``masks`` and ``restless`` (H, W), made small."""
+    scale = min(1.0, SIDE / max(plate.shape[:2]))
+    size = (max(1, round(plate.shape[0] * scale)), max(1, round(plate.shape[1] * scale)))
+    shown, behind = (encoding.encode(_finite(shrink(image, size))) for image in (plate, clean))
+    covered = np.maximum.reduce([shrink(mask, size) for mask in masks])
+    return SmallFrame(shown, behind, covered, None if restless is None else shrink(restless, size))
+
+
 def own_motion(
     plate: FloatArray,
     clean: FloatArray,
@@ -48,12 +82,13 @@ def own_motion(
 
     ``plate``, ``clean`` (H, W, 3) scene-linear; ``masks`` each (H, W); ``restless`` (H, W) its deviation over time.
     """
-    scale = min(1.0, SIDE / max(plate.shape[:2]))
-    size = (max(1, round(plate.shape[0] * scale)), max(1, round(plate.shape[1] * scale)))
-    shown, behind = (encoding.encode(_finite(shrink(image, size))) for image in (plate, clean))
-    covered = np.maximum.reduce([shrink(mask, size) for mask in masks])
-    here = unrest(shown, behind, covered, None if restless is None else shrink(restless, size))
-    large = np.asarray(cv2.resize(here, plate.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    small = small_frame(plate, clean, masks, encoding, restless)
+    return larger_of(small.unrest(), restless, plate.shape)
+
+
+def larger_of(here: FloatArray, restless: FloatArray | None, shape: tuple[int, ...]) -> FloatArray:
+    """(H, W) the larger of a small deviation (h, w) at a frame, enlarged to ``shape``, and of that over time (H, W)."""
+    large = np.asarray(cv2.resize(here, shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
     return large if restless is None else np.asarray(np.maximum(large, restless), np.float32)
 
 

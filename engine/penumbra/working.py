@@ -105,13 +105,15 @@ def working_clip(
     encoding: DisplayEncoding,
     on_progress: Progress,
     restless_at: Callable[[int], FloatArray | None] = lambda index: None,
+    missed_at: Callable[[int], FloatArray | None] = lambda index: None,
 ) -> WorkingClip:
     """The network's clip: small frames and the small clean plate, display-encoded, as files beside the small ones.
 
     ``clean_at(index)`` gives the clean plate (linear H x W x 3) and where it was seen (H x W); ``restless_at(index)``
-    how much it moves by itself (H x W, display units). Outside the masks ``valid`` fades where that is much, or where
-    the frame is far from its clean plate around (:mod:`penumbra.unrest`): nobody shall be asked to explain water. The
-    files are flushed; raises OSError where there is no room for them.
+    how much it moves by itself, ``missed_at(index)`` how much its edges differ that lie beside their place (H x W,
+    display units). Outside the masks ``valid`` fades where either is much, or where the frame is far from its clean
+    plate around (:mod:`penumbra.unrest`): nobody shall be asked to explain water. The files are flushed; raises
+    OSError where there is no room for them.
     """
     count, size = len(numbers), small.size
     source, masks = small.array("frames"), cast("FloatArray", small.array("masks"))
@@ -122,6 +124,8 @@ def working_clip(
         arrays["encoded"][index] = encoding.encode(np.asarray(source[index], np.float32))
         arrays["background"][index] = encoding.encode(shrink(clean, size))
         moved = _moved(restless_at(index), arrays["encoded"][index], arrays["background"][index], masks[index].max(0))
+        missed = missed_at(index)
+        moved = moved if missed is None else np.maximum(moved, shrink(missed, size))
         arrays["valid"][index] = shrink(seen, size) * _credible(moved, masks[index])
         on_progress(index + 1, count)
     flush_files(small.folder / f"{name}.npy" for name in shapes)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.arrays import create_array
+from penumbra.clean_plate.edges import edge_slopes
 from penumbra.clean_plate.exposure import Thumbnails, estimate_gains, free_at, room_for, thumbnail, thumbnail_size
 from penumbra.clean_plate.fill import fill_unseen
 from penumbra.clean_plate.kept import KeptFrames
@@ -46,6 +47,7 @@ from penumbra.clean_plate.store import (
     picture_path,
     restless_path,
     seen_path,
+    slopes_path,
     write_marker,
 )
 from penumbra.color import DisplayEncoding, FloatArray
@@ -173,7 +175,9 @@ def _built(
     source = _Source(kept, gains)
     for which, mosaic in enumerate(mosaics):
         _write_mosaic(source, mosaic, tiles[which], thumbnails, folder, which, limits, tick)
-        _write_restlessness(small, mosaic, gains, limits.encoding, folder, which)
+        _write_small(restless_path(folder, which), restlessness(small, mosaic, gains, limits.encoding))
+        picture = np.load(picture_path(folder, which), mmap_mode="r")
+        _write_small(slopes_path(folder, which), edge_slopes(picture, small.block, limits.encoding))
     misfit = _bend(source, small, mosaics, folder, limits.encoding, tick)
     share = _never_seen_share(folder, mosaics, size)
     warnings = [*_warnings(mosaics, share, gains), *_misfit_warnings(numbers, misfit)]
@@ -197,12 +201,10 @@ def _first_look(
     return Thumbnails(colour, free, (size[0] / height, size[1] / width)), small
 
 
-def _write_restlessness(
-    small: SmallFrames, mosaic: Mosaic, gains: FloatArray, encoding: DisplayEncoding, folder: Path, which: int
-) -> None:
-    part = folder / f"restless_{which:03d}.part.npy"
-    np.save(part, restlessness(small, mosaic, gains, encoding))
-    part.replace(restless_path(folder, which))
+def _write_small(path: Path, picture: NDArray[np.floating]) -> None:
+    part = path.with_suffix(".part.npy")
+    np.save(part, picture)
+    part.replace(path)
 
 
 def _write_mosaic(
@@ -300,9 +302,7 @@ def _bend(
             path = flow_path(folder, index)
             path.unlink(missing_ok=True)
             if found.flow is not None:
-                part = path.with_suffix(".part.npy")
-                np.save(part, found.flow)
-                part.replace(path)
+                _write_small(path, found.flow)
     return misfit
 
 

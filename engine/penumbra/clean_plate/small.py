@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +41,18 @@ def small_picture(
 
 def small_mosaic(picture: FloatArray, block: tuple[float, float], encoding: DisplayEncoding) -> FloatArray:
     """A mosaic (rows, columns, 3), linear, perhaps a memory map, made small by ``block``: display-encoded mean."""
-    width, height = max(1, round(picture.shape[1] / block[1])), max(1, round(picture.shape[0] / block[0]))
-    light = cv2.resize(picture.mean(-1), (width, height), interpolation=cv2.INTER_AREA).reshape(height, width)
-    return encoding.encode(np.asarray(light, np.float32))
+    return encoding.encode(_shrunk_by(block, picture.mean(-1)))
+
+
+def small_channels(picture: FloatArray, block: tuple[float, float]) -> Iterator[FloatArray]:
+    """The channels of a mosaic as :func:`small_mosaic` takes it, linear, made small one at a time."""
+    return (_shrunk_by(block, np.ascontiguousarray(picture[..., k])) for k in range(picture.shape[-1]))
+
+
+def _shrunk_by(block: tuple[float, float], plane: FloatArray) -> FloatArray:
+    width, height = max(1, round(plane.shape[1] / block[1])), max(1, round(plane.shape[0] / block[0]))
+    small = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32).reshape(height, width)
 
 
 def small_view(

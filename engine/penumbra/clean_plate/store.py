@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.clean_plate.local import bent, enlarged
+from penumbra.clean_plate.edges import displacement
+from penumbra.clean_plate.local import NOTICED, bent, enlarged
 from penumbra.clean_plate.mosaic import (
     Matrices,
     Mosaic,
@@ -24,7 +25,7 @@ from penumbra.clean_plate.mosaic import (
 from penumbra.color import FloatArray
 from penumbra.errors import OutputError
 
-STORE_VERSION = 2
+STORE_VERSION = 3
 MARKER = "clean_plate.json"
 
 
@@ -37,7 +38,8 @@ class CleanPlate:
     measured; ``flows``: files of what bends the clean plate to a frame, where that helps.
     ``never_seen_share``: share in [0, 1] of the frames' pixels that are behind an object at every frame and were
     filled from around. ``warnings``: sentences for the user. ``pictures`` and ``seen`` are memory maps, one per
-    mosaic: (rows, columns, 3) float32 scene-linear and (rows, columns) bool; ``restless`` small float32 pictures.
+    mosaic: (rows, columns, 3) float32 scene-linear and (rows, columns) bool; ``restless`` and ``slopes`` small float32
+    pictures of one size.
     """
 
     size: tuple[int, int]
@@ -45,6 +47,7 @@ class CleanPlate:
     pictures: tuple[FloatArray, ...]
     seen: tuple[NDArray[np.bool_], ...]
     restless: tuple[FloatArray, ...]
+    slopes: tuple[FloatArray, ...]
     flows: tuple[Path | None, ...]
     gains: FloatArray
     misfit: FloatArray
@@ -75,8 +78,21 @@ class CleanPlate:
         sum of squares over RGB, one standard deviation): water, leaves, edges that the camera's motion does not hold
         still. Grain is in it too, smoothed as the lift smooths it. Safe to call from several threads.
         """
+        return self._seen_from(index, self.restless)
+
+    def misregistration(self, index: int) -> FloatArray | None:
+        """(H, W) float32, how much edges of the background differ at frame ``index`` because they lie ``misfit`` pixels
+        from their place, in display units as :meth:`restlessness`; None where that is not known, too little to be told
+        from none, or not the camera's. Safe to call from several threads.
+        """
+        misfit = float(self.misfit[index])
+        pixels = displacement(misfit) if misfit > NOTICED else 0
+        return self._seen_from(index, self.slopes) * np.float32(pixels) if pixels > 0 else None
+
+    def _seen_from(self, index: int, pictures: tuple[FloatArray, ...]) -> FloatArray:
+        """Small pictures of the mosaics, at a frame's own size: (H, W)."""
         which = self._which(index)
-        mosaic, small = self.mosaics[which], self.restless[which]
+        mosaic, small = self.mosaics[which], pictures[which]
         block = (mosaic.height / small.shape[0], mosaic.width / small.shape[1])
         return small_out_of_mosaic(small, block, mosaic.homographies[index], self.size)
 
@@ -111,6 +127,11 @@ def seen_path(folder: Path, which: int) -> Path:
 def restless_path(folder: Path, which: int) -> Path:
     """Where a mosaic's restlessness lies."""
     return folder / f"restless_{which:03d}.npy"
+
+
+def slopes_path(folder: Path, which: int) -> Path:
+    """Where the slopes of a mosaic's edges lie."""
+    return folder / f"slopes_{which:03d}.npy"
 
 
 def flow_path(folder: Path, index: int) -> Path:
@@ -148,6 +169,7 @@ def _opened(folder: Path, homographies: Matrices, facts: Any) -> CleanPlate:
     pictures = tuple(np.load(picture_path(folder, k), mmap_mode="r") for k in range(len(mosaics)))
     seen = tuple(np.load(seen_path(folder, k), mmap_mode="r") for k in range(len(mosaics)))
     restless = tuple(np.load(restless_path(folder, k)) for k in range(len(mosaics)))
+    slopes = tuple(np.load(slopes_path(folder, k)) for k in range(len(mosaics)))
     gains = np.array(facts["gains"], np.float32)
     for mosaic, picture, matte in zip(mosaics, pictures, seen, strict=True):
         room = (mosaic.height, mosaic.width)
@@ -156,4 +178,4 @@ def _opened(folder: Path, homographies: Matrices, facts: Any) -> CleanPlate:
     share, warnings = float(facts["never_seen_share"]), tuple(str(sentence) for sentence in facts["warnings"])
     flows = tuple(path if path.exists() else None for path in (flow_path(folder, k) for k in range(len(gains))))
     misfit = np.array([np.nan if pixels is None else pixels for pixels in facts["misfit"]], np.float32)
-    return CleanPlate(size, mosaics, pictures, seen, restless, flows, gains, misfit, share, warnings)
+    return CleanPlate(size, mosaics, pictures, seen, restless, slopes, flows, gains, misfit, share, warnings)

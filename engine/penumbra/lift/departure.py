@@ -1,0 +1,167 @@
+"""What the frame around the objects says of the background beneath them: the clean plate follows it there.
+
+Sand grows wet, foam runs out, a light is switched on: where a frame departs from its clean plate around an object it
+does so behind the object too, and a layer taken away would leave the object's outline. Near every pixel the frame is
+told from the clean plate by a local linear model (He, Sun and Tang, Guided Image Filtering, 2013), fitted by
+normalised convolution (Knutsson and Westin, 1993) to pixels that neither the plate nor the network takes for an effect.
+All of it at the size unrest is judged at, and only as far as unrest says that the background departs by itself: where
+it does not, the clean plate stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import cv2
+import numpy as np
+
+from penumbra.color import DisplayEncoding, FloatArray
+from penumbra.lift.enlarge import enlarge, footprint
+from penumbra.lift.evidence import Noise, belief, smoothstep
+from penumbra.lift.ownership import OUTSIDE
+from penumbra.unrest import QUIET, SmallFrame, larger_of, small_frame
+
+# Unrest, as a multiple of the clip's noise, from which on a frame departs, and departs for certain.
+DEPARTS = (1.8, 3.0)
+# How far it may be followed, as a multiple of unrest: beyond this the plate's difference begins to be an effect.
+FARTHEST = 3.0
+# Optical depth of the network's alphas is multiplied by this where they take trust away: a tenth leaves a thirtieth.
+SUSPICION = 32
+WINDOW = 0.035  # of the small width: standard deviation of the window a model is fitted in
+# What a window four times as wide weighs beside it, where the narrow one holds little to be told from.
+WIDER, WIDE_SHARE = 4, 1e-2
+# Variance of a contrast that is grain's or texture's, all channels: the clean plate keeps it.
+TEXTURE = 3 * 0.02**2
+CLAIMED = 0.1  # by the network, from which on what lies beneath may be seen
+NEAR = 1.5  # windows from there to where nothing is followed any more
+LEAST_TOLD = 1e-4  # trusted share of both windows below which a model fades
+# Of the squared difference around, how much a model must explain to count, and to count alone: what moves to and fro
+# is no departure, and one that is has this much in common with what is beside it.
+EXPLAINED = (0.3, 0.6)
+TILE = (64, 256)  # rows and columns of the plate followed at once, so that they stay in a core's cache
+FITS = 2  # the second doubts what is an effect beside the first one's background
+
+
+def follow_frame(
+    plate: FloatArray,
+    clean: FloatArray,
+    masks: Sequence[FloatArray],
+    alphas: FloatArray,
+    encoding: DisplayEncoding,
+    noise: Noise,
+    restless: FloatArray | None,
+) -> FloatArray:
+    """Lets ``clean`` follow the frame around the objects, in place, and returns what it departs by then.
+
+    Args:
+        plate: (H, W, 3) scene-linear.
+        clean: (H, W, 3) the clean plate at this frame, scene-linear, writable; where it changes it becomes >= 0.
+        masks: each (H, W) coverage in [0, 1].
+        alphas: (K, h, w) the network's, in [0, 1], of any size.
+        encoding: in whose units differences are told.
+        noise: the clip's own noise.
+        restless: (H, W) the background's deviation over time, display units, or None.
+
+    Returns:
+        (H, W) how far the background may be from the followed clean plate by itself, display units, as
+        :func:`penumbra.unrest.own_motion` has it.
+    """
+    small = small_frame(plate, clean, masks, encoding, restless)
+    here = small.unrest()
+    departs = _broad(smoothstep(here / np.float32(max(noise.level, QUIET)), *DEPARTS)) * _near(small.covered, alphas)
+    if departs.any():
+        behind, left = small.behind, here
+        for _ in range(FITS):
+            departure, unexplained = _departure(small, _trust(small, behind, alphas, left, noise))
+            behind = small.behind + _bounded(departure, here) * departs[..., None]
+            left = here * (1 - departs * (1 - unexplained))
+        here = left
+        _apply(clean, encoding.decode(small.behind), encoding.decode(behind))
+    return larger_of(here, restless, plate.shape)
+
+
+def _near(covered: FloatArray, alphas: FloatArray) -> FloatArray:
+    """(h, w) in [0, 1]: 1 at objects and at what the network claims, fading beside them: nothing is seen elsewhere."""
+    claimed = 1 - np.prod(1 - np.clip(alphas, 0, 1), axis=0, dtype=np.float32)
+    claimed = cv2.resize(claimed, covered.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    held = ((covered > 0) | (claimed > CLAIMED)).astype(np.float32)
+    sigma = WINDOW * covered.shape[1]
+    side = 2 * round(2 * NEAR * sigma) + 1
+    return np.asarray(cv2.blur(cv2.dilate(held, np.ones((side, side), np.uint8)), (side, side)), np.float32)
+
+
+def _broad(departs: FloatArray) -> FloatArray:
+    """What is narrower than a model's window is taken out: a restless spot in a shadow would take it for the ground."""
+    side = 2 * max(1, round(WINDOW * departs.shape[1])) + 1
+    return np.asarray(cv2.morphologyEx(departs, cv2.MORPH_OPEN, np.ones((side, side), np.uint8)), np.float32)
+
+
+def _trust(small: SmallFrame, behind: FloatArray, alphas: FloatArray, here: FloatArray, noise: Noise) -> FloatArray:
+    """(h, w) in [0, 1]: 1 where a small pixel shows the background, by masks, plate and network."""
+    free = cv2.dilate(small.covered, np.ones((3, 3), np.uint8)) < OUTSIDE
+    # Smoothed as unrest is, which it is compared with.
+    size = np.sqrt(np.square(cv2.GaussianBlur(small.shown - behind, (5, 5), 1.0)).sum(-1))
+    deviation = here if small.restless is None else np.maximum(here, small.restless)
+    through = np.prod(1 - np.clip(alphas, 0, 1), axis=0, dtype=np.float32)
+    unclaimed = cv2.resize(through, free.shape[::-1], interpolation=cv2.INTER_LINEAR) ** SUSPICION
+    return np.asarray(free * (1 - belief(size, noise, deviation)) * unclaimed, np.float32)
+
+
+def _departure(small: SmallFrame, trust: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """What is to be added to the small clean plate (h, w, 3), display units, carried on from where it is trusted; and
+    what share (h, w) of the difference around it leaves.
+    """
+    shown, behind, weight = small.shown, small.behind, trust[..., None]
+    sigma = WINDOW * trust.shape[1]
+    told = _spread(trust, sigma)[..., None]
+    divisor = np.maximum(told, np.float32(1e-12))
+    middle, target = (_spread(image * weight, sigma) / divisor for image in (behind, shown))
+    variance = (_spread(behind * behind * weight, sigma) / divisor - middle * middle).sum(-1, keepdims=True)
+    alike = (_spread(behind * shown * weight, sigma) / divisor - middle * target).sum(-1, keepdims=True)
+    # One slope for all channels, so that what loses contrast takes on no hue of its own.
+    slope = np.clip((alike + TEXTURE) / (np.maximum(variance, 0) + TEXTURE), 0, 1)
+    model = target + slope * (behind - middle)
+    before, after = (_spread((shown - image) ** 2 * weight, sigma).sum(-1, keepdims=True) for image in (behind, model))
+    left = np.clip(after / np.maximum(before, np.float32(1e-12)), 0, 1)
+    followed = smoothstep(1 - left, *EXPLAINED) * (told / (told + np.float32(LEAST_TOLD)))
+    return (model - behind) * followed, (1 - followed * (1 - np.sqrt(left)))[..., 0]
+
+
+def _spread(image: FloatArray, sigma: float) -> FloatArray:
+    """A Gaussian mean, and a little of a much wider one."""
+    side = 2 * max(1, round(np.sqrt(3) * WIDER * sigma)) + 1
+    wide = cv2.boxFilter(image, -1, (side, side), borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), max(sigma, 0.5)) + np.float32(WIDE_SHARE) * wide, np.float32)
+
+
+def _bounded(departure: FloatArray, here: FloatArray) -> FloatArray:
+    """No larger than ``FARTHEST`` times unrest (h, w)."""
+    size = np.sqrt(np.square(departure).sum(-1))
+    limit = np.minimum(1, np.float32(FARTHEST) * here / np.maximum(size, np.float32(1e-6)))
+    return np.asarray(departure * limit[..., None], np.float32)
+
+
+def _apply(clean: FloatArray, before: FloatArray, after: FloatArray) -> None:
+    """Makes of a clean plate (H, W, 3) that is ``before`` (h, w, 3), made small, one that is ``after``; in place.
+
+    What darkens multiplies and what brightens adds, so that nothing becomes negative and no texture is enhanced.
+    """
+    changed = (after != before).any(-1)
+    after = np.maximum(after, 0)
+    factor = np.where(after < before, after / np.maximum(before, np.float32(1e-6)), 1).astype(np.float32)
+    light = np.maximum(after - np.maximum(before, 0), 0)
+    small = np.concatenate([factor, light], axis=-1)
+    planes = np.ascontiguousarray(small.transpose(2, 0, 1))
+    shape = (clean.shape[0], clean.shape[1])
+    for top, left in product(range(0, shape[0], TILE[0]), range(0, shape[1], TILE[1])):
+        rows, columns = slice(top, min(top + TILE[0], shape[0])), slice(left, min(left + TILE[1], shape[1]))
+        small_rows, small_columns = (
+            footprint(changed.shape[k], shape[k], span) for k, span in ((0, rows), (1, columns))
+        )
+        if changed[small_rows, small_columns].any():
+            large = enlarge(planes, shape, rows, columns)
+            part = clean[rows, columns]
+            # Interleaved first: arithmetic along strides costs five times as much.
+            part *= cv2.merge(list(large[:3]))
+            part += cv2.merge(list(large[3:]))
