@@ -22,9 +22,10 @@ from pathlib import Path
 import OpenImageIO as oiio
 from support.plates import make_plate
 
-from penumbra import pipeline
 from penumbra.allocation import keep_freed_memory
 from penumbra.job import load_job
+from penumbra.pipeline import course
+from penumbra.pipeline.layers import lift_write_verify
 
 OBJECTS, ROUNDS = 2, 3
 THREADS = len(os.sched_getaffinity(0))
@@ -76,14 +77,14 @@ def prepared(job, keep):
         keep(given)
         raise Enough
 
-    whole = pipeline._lift_write_verify
-    pipeline._lift_write_verify = stop
+    whole = course.lift_write_verify
+    course.lift_write_verify = stop
     try:
-        pipeline.run(job, lambda event: None)
+        course.run(job, lambda event: None)
     except Enough:
         pass
     finally:
-        pipeline._lift_write_verify = whole
+        course.lift_write_verify = whole
 
 
 def timed(work):
@@ -111,7 +112,7 @@ def main():
 
         def ours():
             shot.journal.forget_frames(list(shot.footage.frames))
-            pipeline._lift_write_verify(*held[0])
+            lift_write_verify(*held[0])
 
         ours()
         theirs, rows = plain(folder, layers, frames), []

@@ -338,7 +338,7 @@ def test_a_chunk_waits_for_nobody_but_the_whole_folder_is_for_one_alone(tmp_path
     job = farm_job(tmp_path)
     work(job, "prepare")
     work(job, "refine")
-    monkeypatch.setattr("penumbra.pipeline.TASK_PATIENCE", 0.0)
+    monkeypatch.setattr("penumbra.pipeline.opening.TASK_PATIENCE", 0.0)
     anothers = tmp_path / "out" / f"{TEMPORARY_PREFIX}of-another-chunk.exr"
     anothers.touch()
     refused, beside = [], []
