@@ -86,14 +86,34 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
     In bfloat16 where the device has it; cheapest with M <= N.
     """
+    if has_bfloat16(matrices.device.type):
+        return _iterated(matrices.bfloat16()).to(matrices.dtype)
+    return _iterated_by_gram(matrices)
+
+
+def _iterated(x: Tensor) -> Tensor:
     a, b, c = QUINTIC
-    x = matrices.bfloat16() if has_bfloat16(matrices.device.type) else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(ITERATIONS):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    result: Tensor = x.to(matrices.dtype)
-    return result
+    return x
+
+
+def _iterated_by_gram(x: Tensor) -> Tensor:
+    """The same through the M x M products alone, a third of the work; too many roundings for bfloat16.
+
+    With S = X X^T and Q = a + b S + c S^2 an iteration makes Q X of X, and so Q S Q of S.
+    """
+    a, b, c = QUINTIC
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    square, one = x @ x.mT, torch.eye(x.shape[-2], dtype=x.dtype, device=x.device)
+    turn = one
+    for _ in range(ITERATIONS):
+        factor = a * one + b * square + c * (square @ square)
+        turn = factor @ turn
+        square = factor @ square @ factor
+    return turn @ x
 
 
 def _is_hidden(name: str, parameter: Tensor) -> bool:
