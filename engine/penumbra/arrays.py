@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 _CHUNK = 1 << 20
 _HEAD = 4096  # holds the header of a .npy file
+# numpy reads headers by Python's own parser of literals, which on CPython 3.11 has failed ("AST constructor
+# recursion depth mismatch") where two threads use it at once.
+_ONE_HEADER = threading.Lock()
+
+
+def open_array(path: Path, mode: str = "r") -> np.memmap[Any, Any]:
+    """A .npy file as a memory map, ``mode`` r or r+. From any thread."""
+    with _ONE_HEADER:
+        return np.lib.format.open_memmap(path, mode=mode)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Everything in a .npz file, or the one array of a .npy file under the name ``array``. From any thread."""
+    with _ONE_HEADER:
+        held = np.load(path, allow_pickle=False)
+        if isinstance(held, np.ndarray):
+            return {"array": held}
+        with held:
+            return {name: held[name] for name in held.files}
 
 
 def create_array(path: Path, kind: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:

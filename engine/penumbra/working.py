@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.arrays import create_array
+from penumbra.arrays import create_array, open_array
 from penumbra.color import DisplayEncoding, FloatArray, srgb_encode
 from penumbra.frames import Mask, Plate, Region, WorkingClip
 from penumbra.resizing import shrink
@@ -69,7 +69,7 @@ class SmallClip:
 
     def array(self, name: str, mode: str = "r") -> NDArray[np.generic]:
         """One of the arrays as a memory map."""
-        return np.lib.format.open_memmap(self.folder / f"{name}.npy", mode=mode)
+        return open_array(self.folder / f"{name}.npy", mode)
 
     def add(self, index: int, plate: Plate, masks: Sequence[Mask]) -> None:
         """Writes the small versions of one frame. Different frames may be added from different threads."""

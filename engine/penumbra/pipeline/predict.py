@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.arrays import create_array
+from penumbra.arrays import create_array, open_array
 from penumbra.color import FloatArray
 from penumbra.compositing import over_all, premultiply
 from penumbra.decompose import CPU, LayerModels, decompose
@@ -73,7 +73,7 @@ def predict_layers(shot: Shot, clip: WorkingClip, graphs: Path) -> NDArray[np.fl
         flush_files([path])
         facts = {"provider": models.provider, "provider_line": models.line}
         shot.journal.put("low", {**facts, "reconstruction": round(float(np.mean(errors)), 6)})
-    return cast("NDArray[np.float32]", np.lib.format.open_memmap(path, mode="r"))
+    return cast("NDArray[np.float32]", open_array(path))
 
 
 def _predict(shot: Shot, clip: WorkingClip, models: LayerModels, path: Path) -> list[float]:

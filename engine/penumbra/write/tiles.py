@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.arrays import read_arrays
 from penumbra.color import FloatArray
 from penumbra.compositing import over, over_all
 from penumbra.frames import Footage, Plate, Region
@@ -156,8 +157,8 @@ def kept_tiles(path: Path, number: int) -> FrameTiles | None:
     """What :func:`keep_tiles` kept; None where there is no such file."""
     if not path.is_file():
         return None
-    with np.load(path) as held:
-        return FrameTiles(number, tuple(held["pictures"]), float(held["max_error"]))
+    held = read_arrays(path)
+    return FrameTiles(number, tuple(held["pictures"]), float(held["max_error"]))
 
 
 def _starts(count: int, have: int) -> NDArray[np.int64]:
