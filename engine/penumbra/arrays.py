@@ -23,14 +23,17 @@ def open_array(path: Path, mode: str = "r") -> np.memmap[Any, Any]:
         return np.lib.format.open_memmap(path, mode=mode)
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Everything in a .npz file, or the one array of a .npy file under the name ``array``. From any thread."""
+def read_array(path: Path) -> NDArray[Any]:
+    """The array in a .npy file. From any thread."""
     with _ONE_HEADER:
-        held = np.load(path, allow_pickle=False)
-        if isinstance(held, np.ndarray):
-            return {"array": held}
-        with held:
-            return {name: held[name] for name in held.files}
+        held: NDArray[Any] = np.load(path, allow_pickle=False)
+    return held
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays in a .npz file, by name. From any thread."""
+    with _ONE_HEADER, np.load(path, allow_pickle=False) as held:
+        return {name: held[name] for name in held.files}
 
 
 def create_array(path: Path, kind: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.arrays import read_arrays
+from penumbra.arrays import read_array
 from penumbra.clean_plate.edges import displacement
 from penumbra.clean_plate.local import NOTICED, bent, enlarged
 from penumbra.clean_plate.mosaic import (
@@ -68,7 +68,7 @@ class CleanPlate:
             share = mask_out_of_mosaic(seen, mosaic.homographies[index], self.size)
             path = self.flows[index]
             if path is not None:
-                flow = enlarged(read_arrays(path)["array"], self.size)
+                flow = enlarged(read_array(path), self.size)
                 background, share = bent(background, flow), np.clip(bent(share, flow), 0, 1)
         if (self.gains[index] != 1).any():
             background *= self.gains[index]

@@ -14,7 +14,7 @@ ends in the same bytes; and so that a farm's tasks, each of which does some of t
 """
 
 from penumbra.pipeline.course import run
-from penumbra.pipeline.finish import footage_facts, rewrite_composites
+from penumbra.pipeline.finish import rewrite_composites
 from penumbra.pipeline.weights import SHIPPED_WEIGHTS, trained_short_side
 
-__all__ = ["SHIPPED_WEIGHTS", "footage_facts", "rewrite_composites", "run", "trained_short_side"]
+__all__ = ["SHIPPED_WEIGHTS", "rewrite_composites", "run", "trained_short_side"]

@@ -55,7 +55,7 @@ def _manifest(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> dict[
     return {
         "engine": __version__,
         "job": job.to_dict(),
-        "plate": {**footage_facts(footage), "path": job.plate.path},
+        "plate": {**_footage_facts(footage), "path": job.plate.path},
         "objects": [
             {"name": mask.name, "mask": mask.path, "missing_frames": list(reader.missing)}
             for mask, reader in zip(job.masks, shot.masks, strict=True)
@@ -79,7 +79,7 @@ def _manifest(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> dict[
     }
 
 
-def footage_facts(footage: Footage) -> dict[str, Any]:
+def _footage_facts(footage: Footage) -> dict[str, Any]:
     """A plate's facts as plain JSON values."""
     display, canvas = footage.display, footage.canvas
     return {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -114,10 +113,11 @@ class ScenePool:
         self.settings, self.seed, self.device, self.first = settings, seed, device, first
         self._groups: dict[int, Future[RenderedClips]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scenes")
-        self._samplers, self._asked = samplers, deque[Future[Path]]()
+        self._samplers = samplers
         # Scenes go from process to process in files: a pipe brings some kilobytes at a time, and for each of them its
         # reader waits for the interpreter, which training and rendering keep busy (docs/decisions/0009).
-        self._folder = TemporaryDirectory(prefix="penumbra-scenes-") if samplers else None
+        # One may be written while the folder is removed.
+        self._folder = TemporaryDirectory(prefix="penumbra-scenes-", ignore_cleanup_errors=True) if samplers else None
         self._stream = torch.cuda.Stream() if device == "cuda" else None  # type: ignore[no-untyped-call] # untyped in torch
 
     def shares(self, step: int) -> dict[Form, float]:
@@ -140,7 +140,7 @@ class ScenePool:
             del self._groups[stale]
         # Every process has one under way and one waiting: a GPU must never wait for a group that is due.
         ahead = 2 * self.settings.samplers if self._samplers else 1
-        for group in range(available.start, available.stop + max(1, ahead)):
+        for group in range(available.start, available.stop + ahead):
             if group not in self._groups:
                 self._groups[group] = self._submit(group)
 
@@ -151,8 +151,6 @@ class ScenePool:
 
     def close(self) -> None:
         """Stops rendering; what is under way is finished, what is queued is not begun."""
-        for asked in tuple(self._asked):
-            asked.cancel()
         self._thread.shutdown(wait=True, cancel_futures=True)
         if self._folder:
             self._folder.cleanup()
@@ -168,18 +166,17 @@ class ScenePool:
     def _submit(self, group: int) -> Future[RenderedClips]:
         scenes, first = group_scenes(self.settings, self.seed, group), group * self.settings.group
         if self._samplers is None or self._folder is None:
-            return self._thread.submit(self._rendered, scenes, first)
+            return self._thread.submit(self._rendered, scenes, first, None)
         path = Path(self._folder.name) / f"{group}.npy"
-        self._asked.append(self._samplers.submit(_sample_to, path, scenes, self.seed, self.settings.group, first))
-        return self._thread.submit(self._rendered, scenes, None)
+        drawn = self._samplers.submit(_sample_to, path, scenes, self.seed, self.settings.group, first)
+        return self._thread.submit(self._rendered, scenes, first, drawn)
 
-    def _rendered(self, scenes: SceneSettings, first: int | None) -> RenderedClips:
-        """The clips of scenes drawn here, from the ``first`` on, or by the process that was asked first of all."""
-        if first is None:
-            sampled = _sampled_in(self._asked[0].result())
-            self._asked.popleft()
-        else:
+    def _rendered(self, scenes: SceneSettings, first: int, drawn: Future[Path] | None) -> RenderedClips:
+        """The clips of scenes from the ``first`` on, drawn by another process or here."""
+        if drawn is None:
             sampled = sample_scenes(scenes, self.seed, self.settings.group, first)
+        else:
+            sampled = _sampled_in(drawn.result())
         with self._beside_training():
             clips = packed(render(sampled.to(self.device), scenes.height, scenes.width))
             if self._stream:

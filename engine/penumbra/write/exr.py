@@ -145,15 +145,17 @@ def _lent(pixels: Pixels, spec: oiio.ImageSpec, lines: int) -> dict[int, bytes]:
     return lent_chunks(path, Kind(spec.get_string_attribute("compression"), names, kind, corners), same)
 
 
-def _write_images(path: Path, parts: Sequence[Pixels], specs: Sequence[oiio.ImageSpec]) -> str | None:
-    """Writes a file of one or more parts; what went wrong, None if nothing."""
+def _write_images(
+    path: Path, parts: Sequence[Pixels], specs: Sequence[oiio.ImageSpec], runs: Sequence[slice] | None = None
+) -> str | None:
+    """Writes a file of one or more parts, of each these ``runs`` of lines or all; what went wrong, None if nothing."""
     image = oiio.ImageOutput.create(str(path))
     if image is None:
         return str(oiio.geterror())
     done = image.open(str(path), specs[0] if len(specs) == 1 else tuple(specs))
     for index, (pixels, spec) in enumerate(zip(parts, specs, strict=True)):
         done = done and (index == 0 or image.open(str(path), spec, "AppendSubimage"))
-        done = done and _write_lines(image, pixels, spec, [slice(0, spec.height)])
+        done = done and _write_lines(image, pixels, spec, runs or [slice(0, spec.height)])
     reason = "" if done else image.geterror()
     return None if image.close() and done else str(reason)
 
@@ -162,19 +164,10 @@ def _write_packed(path: Path, pixels: Pixels, spec: oiio.ImageSpec, packing: Pac
     """As :func:`_write_images`, one part of which much is empty: the same bytes, for less work."""
     packed = spec.copy()
     packed.height = packing.height
-    problem = _write_packed_lines(path, pixels, packed, packing)
+    problem = _write_images(path, [pixels], [packed], packing.runs)
     if problem is None and not unfold(path, packing, spec.height):
         return _write_images(path, [pixels], [spec])
     return problem
-
-
-def _write_packed_lines(path: Path, pixels: Pixels, packed: oiio.ImageSpec, packing: Packing) -> str | None:
-    image = oiio.ImageOutput.create(str(path))
-    if image is None:
-        return str(oiio.geterror())
-    done = image.open(str(path), packed) and _write_lines(image, pixels, packed, packing.runs)
-    reason = "" if done else image.geterror()
-    return None if image.close() and done else str(reason)
 
 
 def _write_lines(image: Any, pixels: Pixels, spec: oiio.ImageSpec, runs: Iterable[slice]) -> bool:
