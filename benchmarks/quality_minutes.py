@@ -1,18 +1,20 @@
-"""Quality against wall-clock minutes of refinement, from the shipped and from random weights.
+"""Quality against minutes of refinement, from the shipped and from random weights.
 
-    python benchmarks/quality_minutes.py [CLIPS] [--refine 50 --refine 200 ...] [--work FOLDER]
+    OMP_NUM_THREADS=1 python benchmarks/quality_minutes.py [CLIPS] [--refine 50 ...] [--random 200 ...] [--work FOLDER]
 
 The paper's claim is that pretraining cuts the time a shot needs. CLIPS defaults to ../shared/data/bench/dev. Every
-point is a run of its own with its own schedule, as `--refine N` makes it; its minutes are those of the refine stage,
-the mean over the clips, on this machine with what else runs on it. Zero minutes is no refinement at all. Writes the
-figures (JSON) and docs/images/quality_minutes.png. With --work the layers stay, and the same call goes on where it was
-stopped.
+point is a run of its own with its own schedule, as `--refine N` makes it; its minutes are processor minutes of the
+refine stage, the mean over the clips: on one thread what a clock shows where nothing else runs, and the same where
+something does. Zero minutes is no refinement at all. Writes the figures (JSON) and docs/images/quality_minutes.png.
+With --work the layers stay, and the same call goes on where it was stopped.
 """
 
 import argparse
 import json
 import os
 import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +22,7 @@ import numpy as np
 
 from penumbra.evaluate import evaluate, table_lines
 from penumbra.evaluate.table import means
+from penumbra.events import Event
 from penumbra.job import ModelSettings, RefineSettings
 from penumbra.training.datasets import find_clips
 
@@ -35,6 +38,27 @@ GREY, INK, PAPER = (150, 150, 150), (50, 50, 50), 255
 SIZE, LEFT, RIGHT, TOP, BOTTOM = (430, 420), 62, 18, 52, 56  # a panel's height and width, and what surrounds its axes
 FONT = cv2.FONT_HERSHEY_DUPLEX
 SMOOTH = 4  # drawn so many times larger
+
+
+class Pace:
+    """Hears a run's events and notes the processor seconds of its refine stage, by output folder, in a JSON file."""
+
+    def __init__(self, path):
+        self.path = path
+        self.seconds = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        self.since, self.spent = None, 0.0
+
+    def __call__(self, event: Event):
+        if self.since is not None and event.event in ("stage", "done"):
+            self.spent += time.process_time() - self.since
+            self.since = None
+        if event.event == "stage" and event.stage == "refine":
+            self.since = time.process_time()
+        elif event.event == "done":
+            # A run that had nothing left to do keeps what it took.
+            self.seconds.setdefault(Path(event.path).parent.name, round(self.spent, 1))
+            self.path.write_text(json.dumps(self.seconds, indent=1) + "\n", "utf-8")
+            self.spent = 0.0
 
 
 def curves(rows):
@@ -60,7 +84,7 @@ class Panel:
             self.text(f"{value:.2f}", 10, self.at(0, value)[1] + 5, 0.4)
         for value in np.linspace(0, minutes, 5):
             self.text(f"{value:.1f}", self.at(value, 0)[0] - 10, height - BOTTOM + 20, 0.4)
-        self.text("minutes of refinement", width // 2 - 70, height - 14, 0.42)
+        self.text("processor minutes of refinement", width // 2 - 105, height - 14, 0.42)
 
     def at(self, minutes, value):
         """(x, y) in the panel's pixels."""
@@ -115,6 +139,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="?", type=Path, default=SHARED / "data" / "bench" / "dev")
     parser.add_argument("--refine", action="append", help="Steps or minutes, several times; off is always measured.")
+    parser.add_argument("--random", action="append", help="The same from random weights; default as --refine.")
     parser.add_argument("--size", help="Working size HEIGHTxWIDTH, for both; default the shipped weights' own.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="Where layers are kept, to go on from.")
@@ -124,13 +149,21 @@ def main():
     if not options.clips.is_dir():
         print(f"There is no folder {options.clips}: nothing to measure.")
         return
-    refinements = [RefineSettings.parse(text) for text in ["off", *(options.refine or ["50", "100", "200", "400"])]]
+    shipped = ["off", *(options.refine or ["50", "100", "200", "400"])]
+    random = ["off", *(options.random or shipped[1:])]
     size = tuple(int(part) for part in options.size.split("x")) if options.size else None
     model = ModelSettings("auto", size, options.seed)
     clips = find_clips(options.clips.resolve())
     with tempfile.TemporaryDirectory() as temporary:
         work = options.work.resolve() if options.work else Path(temporary)
-        rows = evaluate(clips, work, refinements, model, lambda event: None, with_baselines=True, resume=True)
+        work.mkdir(parents=True, exist_ok=True)
+        pace = Pace(work / "processor_seconds.json")
+        rows = []
+        for settings, refinements in ((replace(model, weights="random"), random), (model, shipped)):
+            asked = [RefineSettings.parse(text) for text in refinements]
+            rows += evaluate(clips, work, asked, settings, pace, with_baselines=not rows, resume=True)
+    for row in rows:
+        row["refine_seconds"] = pace.seconds.get(row["folder"], 0.0)
     print("\n".join(table_lines(rows)))
     about = {"threads": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count())), "seed": options.seed}
     options.json.write_text(json.dumps({**about, "rows": rows, "means": means(rows)}, indent=1) + "\n", "utf-8")
