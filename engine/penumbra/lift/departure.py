@@ -12,14 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.lift.enlarge import enlarge, footprint
 from penumbra.lift.evidence import Noise, belief, smoothstep
 from penumbra.lift.ownership import OUTSIDE
+from penumbra.lift.patches import SHOWN, clone, find_patches, relation
 from penumbra.unrest import QUIET, SmallFrame, larger_of, small_frame
 
 # Unrest, as a multiple of the clip's noise, from which on a frame departs, and departs for certain.
@@ -39,6 +42,9 @@ LEAST_TOLD = 1e-4  # trusted share of both windows below which a model fades
 # Of the squared difference around, how much a model must explain to count, and to count alone: what moves to and fro
 # is no departure, and one that is has this much in common with what is beside it.
 EXPLAINED = (0.3, 0.6)
+# From which on the followed clean plate is better than a patch, and alone: of the squared difference around, how much the
+# model explains; of the frame's own contrast, how much it has.
+WELL_TOLD, TEXTURED = (0.85, 0.97), (0.4, 0.7)
 TILE = (64, 256)  # rows and columns of the plate followed at once, so that they stay in a core's cache
 FITS = 2  # the second doubts what is an effect beside the first one's background
 
@@ -68,27 +74,45 @@ def follow_frame(
         :func:`penumbra.unrest.own_motion` has it.
     """
     small = small_frame(plate, clean, masks, encoding, restless)
-    here = small.unrest()
-    departs = _broad(smoothstep(here / np.float32(max(noise.level, QUIET)), *DEPARTS)) * _near(small.covered, alphas)
+    here, least = small.unrest(), np.float32(max(noise.level, QUIET))
+    broadly = _broad(smoothstep(here / least, *DEPARTS))
+    departs = broadly * _near(small.covered, alphas)
     if departs.any():
         behind, left = small.behind, here
         for _ in range(FITS):
-            departure, unexplained = _departure(small, _trust(small, behind, alphas, left, noise))
-            behind = small.behind + _bounded(departure, here) * departs[..., None]
-            left = here * (1 - departs * (1 - unexplained))
-        here = left
+            told = _tell(small, _trust(small, behind, alphas, left, noise))
+            behind = small.behind + _bounded(told.departure, here) * departs[..., None]
+            left = here * (1 - departs * (1 - told.remaining))
         _apply(clean, encoding.decode(small.behind), encoding.decode(behind))
+        # What no model tells of the background is beside the hole, in the frame itself.
+        unknown = departs * smoothstep(left / least, *DEPARTS) * (1 - told.known)
+        trust = _trust(small, behind, alphas, left, noise)
+        hole = (unknown > 0) & _reached(trust < SHOWN, _held(small.covered, alphas))
+        patches = find_patches(small.shown, behind, hole, trust, broadly > 0.5)
+        clone(patches, unknown, plate, clean, small.shown, encoding)
+        here = left
     return larger_of(here, restless, plate.shape)
 
 
 def _near(covered: FloatArray, alphas: FloatArray) -> FloatArray:
     """(h, w) in [0, 1]: 1 at objects and at what the network claims, fading beside them: nothing is seen elsewhere."""
-    claimed = 1 - np.prod(1 - np.clip(alphas, 0, 1), axis=0, dtype=np.float32)
-    claimed = cv2.resize(claimed, covered.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    held = ((covered > 0) | (claimed > CLAIMED)).astype(np.float32)
     sigma = WINDOW * covered.shape[1]
     side = 2 * round(2 * NEAR * sigma) + 1
+    held = _held(covered, alphas).astype(np.float32)
     return np.asarray(cv2.blur(cv2.dilate(held, np.ones((side, side), np.uint8)), (side, side)), np.float32)
+
+
+def _held(covered: FloatArray, alphas: FloatArray) -> NDArray[np.bool_]:
+    """(h, w) whether an object is there or the network claims it."""
+    claimed = 1 - np.prod(1 - np.clip(alphas, 0, 1), axis=0, dtype=np.float32)
+    claimed = cv2.resize(claimed, covered.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray((covered > 0) | (claimed > CLAIMED))
+
+
+def _reached(where: NDArray[np.bool_], start: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The connected parts of ``where`` or ``start`` that hold any of ``start``."""
+    _, labels = cv2.connectedComponents((where | start).astype(np.uint8), connectivity=8)
+    return np.isin(labels, np.unique(labels[start]))
 
 
 def _broad(departs: FloatArray) -> FloatArray:
@@ -108,16 +132,27 @@ def _trust(small: SmallFrame, behind: FloatArray, alphas: FloatArray, here: Floa
     return np.asarray(free * (1 - belief(size, noise, deviation)) * unclaimed, np.float32)
 
 
-def _departure(small: SmallFrame, trust: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """What is to be added to the small clean plate (h, w, 3), display units, carried on from where it is trusted; and
-    what share (h, w) of the difference around it leaves.
+class _Told(NamedTuple):
+    """``departure`` (h, w, 3): what is to be added to the small clean plate, display units, carried on from where it is
+    trusted; ``remaining`` (h, w): what share of the difference around is left when it has been added; ``known`` (h, w)
+    in [0, 1]: how surely nothing is left to be patched, neither tone nor texture.
     """
+
+    departure: FloatArray
+    remaining: FloatArray
+    known: FloatArray
+
+
+def _tell(small: SmallFrame, trust: FloatArray) -> _Told:
     shown, behind, weight = small.shown, small.behind, trust[..., None]
     sigma = WINDOW * trust.shape[1]
     told = _spread(trust, sigma)[..., None]
     divisor = np.maximum(told, np.float32(1e-12))
     middle, target = (_spread(image * weight, sigma) / divisor for image in (behind, shown))
-    variance = (_spread(behind * behind * weight, sigma) / divisor - middle * middle).sum(-1, keepdims=True)
+    variance, contrast = (
+        (_spread(image * image * weight, sigma) / divisor - mean * mean).sum(-1, keepdims=True)
+        for image, mean in ((behind, middle), (shown, target))
+    )
     alike = (_spread(behind * shown * weight, sigma) / divisor - middle * target).sum(-1, keepdims=True)
     # One slope for all channels, so that what loses contrast takes on no hue of its own.
     slope = np.clip((alike + TEXTURE) / (np.maximum(variance, 0) + TEXTURE), 0, 1)
@@ -125,7 +160,10 @@ def _departure(small: SmallFrame, trust: FloatArray) -> tuple[FloatArray, FloatA
     before, after = (_spread((shown - image) ** 2 * weight, sigma).sum(-1, keepdims=True) for image in (behind, model))
     left = np.clip(after / np.maximum(before, np.float32(1e-12)), 0, 1)
     followed = smoothstep(1 - left, *EXPLAINED) * (told / (told + np.float32(LEAST_TOLD)))
-    return (model - behind) * followed, (1 - followed * (1 - np.sqrt(left)))[..., 0]
+    remaining = 1 - followed * (1 - np.sqrt(left))
+    textured = 1 - after / divisor / (np.maximum(contrast, 0) + TEXTURE)
+    known = smoothstep(1 - left, *WELL_TOLD) * smoothstep(textured, *TEXTURED)
+    return _Told((model - behind) * followed, remaining[..., 0], known[..., 0])
 
 
 def _spread(image: FloatArray, sigma: float) -> FloatArray:
@@ -143,16 +181,8 @@ def _bounded(departure: FloatArray, here: FloatArray) -> FloatArray:
 
 
 def _apply(clean: FloatArray, before: FloatArray, after: FloatArray) -> None:
-    """Makes of a clean plate (H, W, 3) that is ``before`` (h, w, 3), made small, one that is ``after``; in place.
-
-    What darkens multiplies and what brightens adds, so that nothing becomes negative and no texture is enhanced.
-    """
-    changed = (after != before).any(-1)
-    after = np.maximum(after, 0)
-    factor = np.where(after < before, after / np.maximum(before, np.float32(1e-6)), 1).astype(np.float32)
-    light = np.maximum(after - np.maximum(before, 0), 0)
-    small = np.concatenate([factor, light], axis=-1)
-    planes = np.ascontiguousarray(small.transpose(2, 0, 1))
+    """Makes of a clean plate (H, W, 3) that is ``before`` (h, w, 3), made small, one that is ``after``; in place."""
+    changed, planes = (after != before).any(-1), relation(before, after)
     shape = (clean.shape[0], clean.shape[1])
     for top, left in product(range(0, shape[0], TILE[0]), range(0, shape[1], TILE[1])):
         rows, columns = slice(top, min(top + TILE[0], shape[0])), slice(left, min(left + TILE[1], shape[1]))

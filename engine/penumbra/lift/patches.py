@@ -1,0 +1,196 @@
+"""Where the frame departs from its clean plate and no model tells how, its own surroundings are cloned in.
+
+Sand that grew wet while someone stood on it was never seen without him: the clean plate there is foam of other frames,
+and no factor makes foam wet sand. What lies beside it in the same frame is, and a compositor would clone it: here one
+offset for each hole, the one at which the hole's rim fits best (Pritch, Kav-Venaki and Peleg, Shift-Map Image Editing,
+2009, with a single label), and what still differs at the rim is carried inward (Perez, Gangnet and Blake, Poisson Image
+Editing, 2003). Only from places that depart as well, so that water is patched with water.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from penumbra.color import HUGE, DisplayEncoding, FloatArray
+from penumbra.lift.enlarge import enlarge, footprint
+
+SHOWN = 0.3  # trust from which a small pixel shows the background
+RIM = 4  # small pixels around a hole by which an offset is judged
+LEAST_HOLE, LEAST_RIM = 6, 8  # small pixels
+ROUNDS = 3  # what the first offset has no source for is given others
+# Of a hole, how much an offset must find at once; of its rim, how much must have a counterpart.
+LEAST_FOUND, LEAST_FITTED = 0.25, 0.5
+# Mean squares (display units, three channels) that weigh as much as finding nothing, and as one width of distance.
+UNFOUND, APART = 0.02, 0.002
+RELAXATIONS = 60
+TILE = (64, 256)  # rows and columns of the plate patched at once
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What is cloned into one hole: ``offset`` (rows, columns, small pixels) to its source, ``found`` (h, w) where, and
+    ``change`` (h, w, 3), display units, that makes the source fit the rim.
+    """
+
+    offset: tuple[int, int]
+    found: NDArray[np.bool_]
+    change: FloatArray
+
+
+def find_patches(
+    shown: FloatArray, behind: FloatArray, hole: NDArray[np.bool_], trust: FloatArray, source: NDArray[np.bool_]
+) -> list[Patch]:
+    """Patches for a small frame's holes.
+
+    Args:
+        shown: (h, w, 3) the frame, display-encoded.
+        behind: (h, w, 3) what the clean plate has there: where it fits the rim better, nothing is cloned.
+        hole: (h, w) what is to be patched.
+        trust: (h, w) in [0, 1], how surely a pixel shows the background.
+        source: (h, w) what may be cloned; none of it in ``hole``.
+    """
+    seen = (trust > SHOWN) & ~hole
+    patches = []
+    count, labels = cv2.connectedComponents(hole.astype(np.uint8), connectivity=8)
+    for label in range(1, count):
+        rest = labels == label
+        for _ in range(ROUNDS):
+            patch = _best(shown, behind, rest, seen, source & seen) if rest.sum() >= LEAST_HOLE else None
+            if patch is None:
+                break
+            patches.append(patch)
+            rest &= ~patch.found
+    return patches
+
+
+def _best(
+    shown: FloatArray, behind: FloatArray, hole: NDArray[np.bool_], seen: NDArray[np.bool_], source: NDArray[np.bool_]
+) -> Patch | None:
+    """The offset at which a hole's rim fits best, or None where none fits as well as the clean plate does."""
+    rim = (cv2.dilate(hole.astype(np.uint8), np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8)) > 0) & seen
+    if rim.sum() < LEAST_RIM or not source.any():
+        return None
+    found = _correlated(source, hole) / hole.sum()
+    fitted = _correlated(seen, rim)
+    misfit = _misfit(shown, seen, rim) / np.maximum(fitted, 1)
+    rows, columns = (np.arange(size) - size // 2 for size in misfit.shape)
+    apart = np.hypot(rows[:, None], columns[None]) / hole.shape[1]
+    possible = (found >= LEAST_FOUND) & (fitted >= LEAST_FITTED * rim.sum())
+    possible &= misfit < np.square(shown - behind)[rim].sum(-1).mean()
+    if not possible.any():
+        return None
+    cost = np.where(possible, misfit + UNFOUND * (1 - found) + APART * apart, np.inf)
+    place = np.unravel_index(cost.argmin(), cost.shape)
+    offset = int(rows[place[0]]), int(columns[place[1]])
+    change = _carried(shown - _shifted(shown, offset), rim & _shifted(seen, offset))
+    return Patch(offset, hole & _shifted(source, offset), change)
+
+
+def _misfit(shown: FloatArray, seen: NDArray[np.bool_], rim: NDArray[np.bool_]) -> FloatArray:
+    """For every offset the sum of squared differences between a rim and what is seen there, by expanding the square."""
+    total = np.zeros((2 * rim.shape[0] - 1, 2 * rim.shape[1] - 1), np.float32)
+    for channel in cv2.split(shown):
+        total += _correlated(seen, rim * channel**2) + _correlated(seen * channel**2, rim)
+        total -= 2 * _correlated(seen * channel, rim * channel)
+    return np.maximum(total, 0)
+
+
+def _correlated(image: NDArray[np.generic], template: NDArray[np.generic]) -> FloatArray:
+    """(2h - 1, 2w - 1) sums of template(p) image(p + o) over p, for all offsets o around (h - 1, w - 1)."""
+    height, width = template.shape
+    around = cv2.copyMakeBorder(
+        image.astype(np.float32), height - 1, height - 1, width - 1, width - 1, cv2.BORDER_CONSTANT
+    )
+    return np.asarray(cv2.matchTemplate(around, template.astype(np.float32), cv2.TM_CCORR), np.float32)
+
+
+def _shifted(image: NDArray, offset: tuple[int, int]) -> NDArray:  # type: ignore[type-arg]
+    """image(p + offset), where that is outside the picture 0 or False."""
+    result = np.zeros_like(image)
+    into, source = zip(*(_overlap(size, by) for size, by in zip(image.shape, offset, strict=False)), strict=True)
+    result[into] = image[source]
+    return result
+
+
+def _overlap(size: int, by: int) -> tuple[slice, slice]:
+    """The places p of 0..size for which p + by is one too, and those."""
+    return slice(max(-by, 0), max(min(size - by, size), 0)), slice(max(by, 0), max(min(size + by, size), 0))
+
+
+def _carried(values: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
+    """(h, w, 3) values at known pixels carried on smoothly, as a membrane fixed there."""
+    weight, kept = known.astype(np.float32), known[..., None]
+    sigma = max(1.0, 0.05 * known.shape[1])
+    total, told = np.zeros_like(values), np.zeros_like(weight)
+    for factor, share in ((1, 1.0), (4, 1e-3), (16, 1e-6)):
+        total += np.float32(share) * cv2.GaussianBlur(values * weight[..., None], (0, 0), sigma * factor)
+        told += np.float32(share) * cv2.GaussianBlur(weight, (0, 0), sigma * factor)
+    carried = np.where(kept, values, total / np.maximum(told, np.float32(1e-12))[..., None])
+    for _ in range(RELAXATIONS):
+        carried = np.where(kept, values, cv2.blur(carried, (3, 3), borderType=cv2.BORDER_REPLICATE))
+    return np.asarray(carried, np.float32)
+
+
+def clone(
+    patches: list[Patch], share: FloatArray, plate: FloatArray, clean: FloatArray, shown: FloatArray,
+    encoding: DisplayEncoding,
+) -> None:  # fmt: skip
+    """Clones patches from the plate into a clean plate (both H x W x 3, scene-linear), in place.
+
+    ``share`` (h, w) in [0, 1]: how far the clean plate gives way; ``shown`` (h, w, 3) the small frame, display-encoded.
+    What is not finite is not cloned, what is negative becomes 0.
+    """
+    for patch in patches:
+        weight = cv2.GaussianBlur(cv2.dilate(np.float32(patch.found), np.ones((5, 5), np.uint8)), (0, 0), 0.7) * share
+        before = _shifted(shown, patch.offset)
+        after = encoding.decode(np.ascontiguousarray(before + patch.change))
+        planes = np.concatenate([weight[None], relation(encoding.decode(before), after)])
+        offset = [
+            round(by * large / small) for by, large, small in zip(patch.offset, plate.shape, share.shape, strict=False)
+        ]
+        for tile in _touched(weight > 0, clean.shape):
+            _clone_tile(planes, offset, plate, clean, tile)
+
+
+def _touched(small: NDArray[np.bool_], shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+    """The tiles of a plate that any of the small pixels reaches."""
+    for top, left in product(range(0, shape[0], TILE[0]), range(0, shape[1], TILE[1])):
+        tile = slice(top, min(top + TILE[0], shape[0])), slice(left, min(left + TILE[1], shape[1]))
+        if small[tuple(footprint(small.shape[k], shape[k], tile[k]) for k in (0, 1))].any():
+            yield tile
+
+
+def _clone_tile(
+    planes: FloatArray, offset: list[int], plate: FloatArray, clean: FloatArray, tile: tuple[slice, slice]
+) -> None:
+    into, source = [], []
+    for span, by, size in zip(tile, offset, plate.shape, strict=False):
+        start, stop = max(span.start, -by), min(span.stop, size - by)
+        if start >= stop:
+            return
+        into.append(slice(start, stop))
+        source.append(slice(start + by, stop + by))
+    large = enlarge(planes, (clean.shape[0], clean.shape[1]), into[0], into[1])
+    cloned, part = plate[tuple(source)], clean[tuple(into)]
+    usable = (np.abs(cloned) < HUGE).all(-1)
+    weight = cv2.merge([large[0] * usable] * 3)
+    cloned = np.where(usable[..., None], np.maximum(cloned, 0), 0) * cv2.merge(list(large[1:4]))
+    cloned += cv2.merge(list(large[4:]))
+    part += weight * (cloned - part)
+
+
+def relation(before: FloatArray, after: FloatArray) -> FloatArray:
+    """(6, h, w) what makes ``after`` of ``before`` (each (h, w, 3), linear): a factor <= 1, then light >= 0.
+
+    What darkens multiplies and what brightens adds, so that nothing becomes negative and no texture is enhanced.
+    """
+    after = np.maximum(after, 0)
+    factor = np.where(after < before, after / np.maximum(before, np.float32(1e-6)), 1).astype(np.float32)
+    light = np.maximum(after - np.maximum(before, 0), 0)
+    return np.ascontiguousarray(np.concatenate([factor, light], axis=-1).transpose(2, 0, 1))
