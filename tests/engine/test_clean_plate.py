@@ -358,6 +358,57 @@ def test_a_shadow_that_stays_is_seen_through_where_its_maker_was_far(tmp_path: P
     assert np.abs(background - ground)[62:].max() == 0
 
 
+def standing(dark_alone: bool = False) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """Somebody comes to stand and leaves: plates, masks and the ground.
+
+    His shadow falls to his right and he leaves to where it lay, so that he is as near to it afterwards. A stone lies
+    beside. ``dark_alone``: the ground he shades is dark when he has left as well, wet or in a cloud's shadow.
+    """
+    rng = np.random.default_rng(4)
+    ground = (0.5 + 0.015 * rng.standard_normal((*SIZE, 1))).astype(np.float32) * np.float32([1, 0.9, 0.7])
+    ground[44:50, 30:38] *= 0.3
+    shade = np.zeros(SIZE, np.float32)
+    shade[47:53, 57:74] = 1
+    plates, masks = [], []
+    for n in range(40):
+        away = 0 <= n < 5 or n >= 33
+        mask = np.zeros(SIZE, np.float32)
+        left = 76 if away else 48
+        mask[30:53, left : left + 8] = 1
+        plate = ground * (1 + 0.01 * rng.standard_normal((*SIZE, 1)).astype(np.float32))
+        if not away or (dark_alone and n >= 33):
+            plate = plate * (1 - 0.6 * shade)[..., None]
+        plates.append(np.where(mask[..., None] > 0, np.float32([0.1, 0.1, 0.4]), plate).astype(np.float32))
+        masks.append(mask)
+    return plates, masks, ground
+
+
+def _median_of(plates: list[np.ndarray], masks: list[np.ndarray], folder: Path) -> np.ndarray:
+    made = build_clean_plate(
+        range(len(plates)), plates.__getitem__, masks.__getitem__, still(len(plates)), folder,
+        lambda done, total: None, lambda: False,
+    )  # fmt: skip
+    return made.at(0)[0]
+
+
+def test_where_somebody_stood_for_long_the_ground_is_as_lit_as_around(tmp_path: Path):
+    plates, masks, ground = standing()
+    clean = _median_of(plates, masks, tmp_path)
+    assert np.abs(clean - ground)[46:54, 57:75].mean() < 0.012
+    # A stone is always dark: it is no shadow.
+    assert np.abs(clean - ground)[42:52, 28:40].mean() < 0.012
+
+
+def test_what_stays_dark_when_everybody_has_left_is_the_ground(tmp_path: Path):
+    plates, masks, ground = standing(dark_alone=True)
+    # Nobody near at the end, and dark still.
+    for n in range(33, 40):
+        plates[n] = np.where(masks[n][..., None] > 0, ground, plates[n])
+        masks[n] = np.zeros(SIZE, np.float32)
+    clean = _median_of(plates, masks, tmp_path)
+    assert clean[48:52, 58:72].mean() < 0.6 * ground[48:52, 58:72].mean()
+
+
 def wobbling(count: int = 13, size: tuple[int, int] = (120, 200)) -> tuple[list[np.ndarray], np.ndarray]:
     """A pan whose rows swing to and fro as a rolling shutter's on a shaken camera do."""
     picture, plates, homographies = texture((200, 420), 3), [], []

@@ -56,6 +56,7 @@ from penumbra.frames import BoolArray
 
 ReadArray: TypeAlias = Callable[[int], FloatArray]
 WATCHED = 3  # times the samples: frames looked at for what moves by itself, which a moving camera sees in turn
+AROUND = 0.05  # of the width: how far the calm ground lies that a shadow is told from
 WORTH_SAYING = 1.0  # pixels by which the background departs from the camera's plane
 REPORTED = 0.001  # share of pixels never seen that is worth a warning
 
@@ -246,7 +247,8 @@ def _tile_median(
         colour, far = _seen_in_tile(source, mosaic, tile, index)
         stack[far > 0, :, slot] = colour[far > 0]
         farness[..., slot] = far
-    median, seen = median_background(stack, farness, limits.encoding)
+    around = max(1, round(AROUND * source.free(chosen[0]).shape[1])) if chosen else 1
+    median, seen = median_background(stack, farness, limits.encoding, around)
     del stack
     rest = [index for index in able if index not in set(chosen)]
     _look_further(source, mosaic, tile, thumbnails, rest, median, seen, tick)

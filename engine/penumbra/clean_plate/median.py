@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,26 +16,38 @@ SMOOTHING_SIGMA = 2.5  # pixels: grain of few samples must not decide
 DIFFERENT = 2.5 / 255  # display units, root of the sum of squares over RGB
 FEWEST = 3
 FAR_SHARE = 1 / 8  # of the samples, that the farthest ones may be
+# Calm is what varies by less than twice DOUBT, or half more than most places do; how many of the pixels around must be.
+CALM, CALM_SHARE = (2.0, 1.5), 0.15
+# How much darker than the calm ground around, in its standard deviations but no fewer display units, is a shadow's; at
+# the edge of one a quarter of it.
+DARKER, EDGE = (2.0, 0.03), 0.25
+LIT_SHARE, TOLD_SHARE = 1 / 15, 0.8  # of the samples, that must be as lit as around; that must be so or dark
+NEAR, MOSTLY = 2, 0.95  # farness up to which an object is near, and how much of the darkness must be then
+GROWN = 6  # pixels from a place that is certainly a shadow's to its edge
 
 
 def median_background(
-    stack: FloatArray, farness: NDArray[np.uint8], encoding: DisplayEncoding
+    stack: FloatArray, farness: NDArray[np.uint8], encoding: DisplayEncoding, around: int
 ) -> tuple[FloatArray, BoolArray]:
     """The background (H, W, 3) of a tile, and where anything is known (H, W).
 
     ``stack`` (H, W, 3, S): samples, linear, NaN where one does not see the place; ``farness`` (H, W, S): 0 there, else
     the more the farther the nearest mask was. The median over all samples, as the paper has it; where the farthest
     samples clearly agree on something else, their median: a shadow or reflection that lies on a place for most of the
-    clip does so while its maker is near.
+    clip does so while its maker is near. Where a place is dark only while an object is near, and otherwise like the
+    calm ground within ``around`` pixels, the ground.
     """
     ordered = np.sort(stack, axis=-1)
     count = (farness > 0).sum(-1)
     known: BoolArray = count > 0
     median = _middle(ordered, count)
-    doubtful = known & (_spread(ordered, count, encoding) > DOUBT)
+    spread = _spread(ordered, count, encoding)
+    doubtful = known & (spread > DOUBT)
     del ordered
     if doubtful.any():
         _prefer_far(median, stack, farness, count, doubtful, encoding)
+        calm = known & (spread < max(CALM[0] * DOUBT, CALM[1] * float(np.median(spread[known]))))
+        _prefer_lit(median, stack, farness, doubtful, _ground(encoding.encode(median), calm, around), encoding)
     return median, known
 
 
@@ -70,6 +84,85 @@ def _prefer_far(
     size = np.sqrt((apart**2).sum(-1))
     share = np.clip(size / np.maximum(DIFFERENT, _smooth(among)) - 1, 0, 1)[..., None].astype(np.float32)
     median += share * (other - median)
+
+
+def _ground(shown: FloatArray, calm: BoolArray, around: int) -> tuple[FloatArray, FloatArray]:
+    """The calm ground around every pixel of a display-encoded picture (H, W, 3): its mean (H, W, 3), and how much
+    darker (H, W) is darker than it; infinitely much where there is too little of it.
+    """
+    side = 2 * around + 1
+    weight = calm.astype(np.float32)
+    many = _windowed(weight, side)
+    divisor = np.maximum(many, np.float32(1e-6))[..., None]
+    mean = np.asarray(_windowed(shown * weight[..., None], side) / divisor, np.float32)
+    variance = _windowed(np.square(shown) * weight[..., None], side) / divisor - mean * mean
+    less = np.maximum(DARKER[0] * np.sqrt(np.maximum(variance, 0)).max(-1), DARKER[1])
+    return mean, np.where(many > CALM_SHARE, less, np.inf).astype(np.float32)
+
+
+def _windowed(values: FloatArray, side: int) -> FloatArray:
+    return np.asarray(cv2.boxFilter(values, -1, (side, side), borderType=cv2.BORDER_CONSTANT), np.float32)
+
+
+def _prefer_lit(
+    median: FloatArray, stack: FloatArray, farness: NDArray[np.uint8], doubtful: BoolArray,
+    ground: tuple[FloatArray, FloatArray], encoding: DisplayEncoding,
+) -> None:  # fmt: skip
+    """Gives, in place, a place that lies in shadow for most of the clip the median of the samples lit as around it.
+
+    Far samples alone do not tell where somebody stands still: his shadow falls to one side of him, and when he has left
+    it to the other he is as near to where it lay.
+    """
+    mean, less = ground
+    darker = mean - encoding.encode(median)
+    samples = _Samples(stack, farness, mean, less, encoding)
+    seeds = samples.shadowed(doubtful & (darker.min(-1) > less))
+    if not seeds.any():
+        return
+    certain = cv2.morphologyEx(seeds.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    reached = cv2.dilate(certain, np.ones((2 * GROWN + 1, 2 * GROWN + 1), np.uint8)) > 0
+    samples.light(median, doubtful & reached & (darker.mean(-1) > EDGE * less))
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """The samples of a tile, as :func:`median_background` has them, and the ground around as :func:`_ground` has it."""
+
+    stack: FloatArray
+    farness: NDArray[np.uint8]
+    mean: FloatArray
+    less: FloatArray
+    encoding: DisplayEncoding
+
+    def shadowed(self, where: BoolArray) -> BoolArray:
+        """Which of these places (H, W) are as lit as around at some frames, and dark at the others, an object near."""
+        lit, dark = self._told(where)
+        near = self.farness[where] <= NEAR
+        count = (self.farness[where] > 0).sum(-1)
+        enough = np.maximum(FEWEST, LIT_SHARE * count)
+        good = (lit.sum(-1) >= enough) & ((lit | dark).sum(-1) >= TOLD_SHARE * count)
+        good &= (dark & near).sum(-1) >= MOSTLY * dark.sum(-1)
+        result = np.zeros_like(where)
+        result[where] = good
+        return result
+
+    def light(self, median: FloatArray, where: BoolArray) -> None:
+        """Writes the median of the lit samples of these places, be it one, or what lies around them: beside certain
+        shadow dark is no ground.
+        """
+        lit, half_dark = self._told(where, EDGE)
+        lit &= ~half_dark
+        chosen = np.where(lit[:, None], self.stack[where], np.nan)
+        chosen.sort(axis=-1)
+        count = lit.sum(-1)
+        around = self.encoding.decode(self.mean[where])
+        median[where] = np.where((count > 0)[:, None], _middle(chosen, count), around)
+
+    def _told(self, where: BoolArray, share: float = 1.0) -> tuple[BoolArray, BoolArray]:
+        """(P, S) which samples are as lit as the ground around P places, and which are darker by ``share`` of less."""
+        shown = self.encoding.encode(self.stack[where]) - self.mean[where][..., None]
+        less = self.less[where][:, None]
+        return np.abs(shown).max(1) < less, shown.max(1) < -share * less
 
 
 def _smooth(values: FloatArray) -> FloatArray:

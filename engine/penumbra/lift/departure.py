@@ -42,8 +42,8 @@ LEAST_TOLD = 1e-4  # trusted share of both windows below which a model fades
 # Of the squared difference around, how much a model must explain to count, and to count alone: what moves to and fro
 # is no departure, and one that is has this much in common with what is beside it.
 EXPLAINED = (0.3, 0.6)
-# From which on the followed clean plate is better than a patch, and alone: of the squared difference around, how much the
-# model explains; of the frame's own contrast, how much it has.
+# From which on the followed clean plate is better than a patch, and alone: how much the model explains of the squared
+# difference around, and how much it has of the frame's own contrast.
 WELL_TOLD, TEXTURED = (0.85, 0.97), (0.4, 0.7)
 TILE = (64, 256)  # rows and columns of the plate followed at once, so that they stay in a core's cache
 FITS = 2  # the second doubts what is an effect beside the first one's background

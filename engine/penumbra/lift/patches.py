@@ -59,13 +59,13 @@ def find_patches(
     patches = []
     count, labels = cv2.connectedComponents(hole.astype(np.uint8), connectivity=8)
     for label in range(1, count):
-        rest = labels == label
+        rest = np.asarray(labels == label)
         for _ in range(ROUNDS):
             patch = _best(shown, behind, rest, seen, source & seen) if rest.sum() >= LEAST_HOLE else None
             if patch is None:
                 break
             patches.append(patch)
-            rest &= ~patch.found
+            rest = rest & ~patch.found
     return patches
 
 
@@ -178,7 +178,7 @@ def _clone_tile(
         source.append(slice(start + by, stop + by))
     large = enlarge(planes, (clean.shape[0], clean.shape[1]), into[0], into[1])
     cloned, part = plate[tuple(source)], clean[tuple(into)]
-    usable = (np.abs(cloned) < HUGE).all(-1)
+    usable = np.asarray((np.abs(cloned) < HUGE).all(-1))
     weight = cv2.merge([large[0] * usable] * 3)
     cloned = np.where(usable[..., None], np.maximum(cloned, 0), 0) * cv2.merge(list(large[1:4]))
     cloned += cv2.merge(list(large[4:]))
