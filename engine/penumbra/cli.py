@@ -374,11 +374,13 @@ def pretrain(
     """Train on rendered scenes and clips on disk; resumable to the step. Under torchrun on several GPUs."""
 
     def work(on_event: OnEvent) -> None:
+        from penumbra.allocation import keep_freed_memory
         from penumbra.training.clip_pool import ClipSettings
         from penumbra.training.pretrain import preset as settings_of
         from penumbra.training.pretrain import pretrain as train
         from penumbra.training.pretrain import read_settings
 
+        keep_freed_memory()
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
         made = run_folder / "settings.json"
         known = made if made.is_file() else settings
@@ -474,10 +476,12 @@ def evaluate(
     """Decompose clips whose truth is known, score the layers, print a table and draw the layers side by side."""
 
     def work(on_event: OnEvent) -> None:
+        from penumbra.allocation import keep_freed_memory
         from penumbra.evaluate import evaluate as evaluate_clips
         from penumbra.evaluate import table_lines, write_comparison, write_report
         from penumbra.training.datasets import find_clips
 
+        keep_freed_memory()
         here = Path.cwd()
         found = [here / path for clip in clips for path in find_clips(clip)]
         chosen = [RefineSettings.parse(text) for text in refine or ["off"]]
