@@ -11,7 +11,6 @@ it does not, the clean plate stays as it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import NamedTuple
 
 import cv2
@@ -19,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.color import DisplayEncoding, FloatArray
-from penumbra.lift.enlarge import enlarge, footprint
+from penumbra.lift.enlarge import enlarge
 from penumbra.lift.evidence import Noise, belief, smoothstep
 from penumbra.lift.ownership import OUTSIDE
 from penumbra.lift.patches import SHOWN, clone, find_patches, relation
+from penumbra.lift.tiles import reached
 from penumbra.unrest import QUIET, SmallFrame, larger_of, small_frame
 
 # Unrest, as a multiple of the clip's noise, from which on a frame departs, and departs for certain.
@@ -45,7 +45,6 @@ EXPLAINED = (0.3, 0.6)
 # From which on the followed clean plate is better than a patch, and alone: how much the model explains of the squared
 # difference around, and how much it has of the frame's own contrast.
 WELL_TOLD, TEXTURED = (0.85, 0.97), (0.4, 0.7)
-TILE = (64, 256)  # rows and columns of the plate followed at once, so that they stay in a core's cache
 FITS = 2  # the second doubts what is an effect beside the first one's background
 
 
@@ -183,15 +182,9 @@ def _bounded(departure: FloatArray, here: FloatArray) -> FloatArray:
 def _apply(clean: FloatArray, before: FloatArray, after: FloatArray) -> None:
     """Makes of a clean plate (H, W, 3) that is ``before`` (h, w, 3), made small, one that is ``after``; in place."""
     changed, planes = (after != before).any(-1), relation(before, after)
-    shape = (clean.shape[0], clean.shape[1])
-    for top, left in product(range(0, shape[0], TILE[0]), range(0, shape[1], TILE[1])):
-        rows, columns = slice(top, min(top + TILE[0], shape[0])), slice(left, min(left + TILE[1], shape[1]))
-        small_rows, small_columns = (
-            footprint(changed.shape[k], shape[k], span) for k, span in ((0, rows), (1, columns))
-        )
-        if changed[small_rows, small_columns].any():
-            large = enlarge(planes, shape, rows, columns)
-            part = clean[rows, columns]
-            # Interleaved first: arithmetic along strides costs five times as much.
-            part *= cv2.merge(list(large[:3]))
-            part += cv2.merge(list(large[3:]))
+    for rows, columns in reached(changed, clean.shape):
+        large = enlarge(planes, (clean.shape[0], clean.shape[1]), rows, columns)
+        part = clean[rows, columns]
+        # Interleaved first: arithmetic along strides costs five times as much.
+        part *= cv2.merge(list(large[:3]))
+        part += cv2.merge(list(large[3:]))

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +16,12 @@ from penumbra.lift.enlarge import footprint
 from penumbra.lift.evidence import HALO, Noise, belief, certainty, difference
 from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of
 from penumbra.lift.solve import FLOOR, Precision, solve
+from penumbra.lift.tiles import Tile, tiles_of
 from penumbra.resizing import shrink
 
-# Rows and columns solved at once: the temporaries of a tile stay in a core's cache.
-TILE = (64, 256)
 GAIN = 8
 # A layer whose alpha stays below this has no presence above the floor: 1 - (1 - a)^GAIN.
 FAINTEST = 1 - (1 - FLOOR) ** (1 / GAIN)
-
-Tile: TypeAlias = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -98,15 +94,15 @@ def lift_frame(
     )  # fmt: skip
     height, width = plate.canvas.shape
     effects, outside = np.zeros((height, width), np.float32), np.ones((height, width), np.float32)
-    _for_tiles(_tiles((height, width)), lambda tile: _show(frame, tile, effects, outside))
+    _fortiles_of(tiles_of((height, width)), lambda tile: _show(frame, tile, effects, outside))
     ownership = _fit(frame, sorted_low, effects, outside, lines)
     owned, plain = _divided(frame, ownership, effects)
     background = np.empty((height, width, 3), np.float32)
-    _for_tiles(plain, lambda tile: _keep(frame, tile, precision, background))
+    _fortiles_of(plain, lambda tile: _keep(frame, tile, precision, background))
     # Most of a large frame is nobody's: there is no room made for it in the layers.
     window = _around(owned)
     layers = [np.zeros((*(span.stop - span.start for span in window), 4), np.float32) for _ in order]
-    _for_tiles(owned, lambda tile: _lift(frame, ownership, tile, effects, precision, background, layers, window))
+    _fortiles_of(owned, lambda tile: _lift(frame, ownership, tile, effects, precision, background, layers, window))
     stack = (
         Layer(names[index], held, window=window, size=(height, width))
         for index, held in zip(order, layers, strict=True)
@@ -116,7 +112,7 @@ def lift_frame(
 
 def _masked(masks: Sequence[FloatArray], shape: tuple[int, int]) -> frozenset[tuple[int, int]]:
     """Where the tiles of a frame begin that any mask touches."""
-    touched = (tile for tile in _tiles(shape) if any(mask[tile].any() for mask in masks))
+    touched = (tile for tile in tiles_of(shape) if any(mask[tile].any() for mask in masks))
     return frozenset((rows.start, columns.start) for rows, columns in touched)
 
 
@@ -155,7 +151,7 @@ def _divided(frame: _Frame, ownership: Ownership, effects: FloatArray) -> tuple[
     """The tiles that layers may own something of, and those whose background is the plate."""
     owned: list[Tile] = []
     plain: list[Tile] = []
-    for tile in _tiles((effects.shape[0], effects.shape[1])):
+    for tile in tiles_of(effects.shape):
         nothing = ownership.most(effects.shape, *tile) < FAINTEST or not effects[tile].any()
         (plain if nothing and frame.unmasked(tile) else owned).append(tile)
     return owned, plain
@@ -216,7 +212,7 @@ def _widened(tile: Tile, shape: tuple[int, ...]) -> tuple[Tile, Tile]:
     return (rows, columns), (down, across)
 
 
-def _for_tiles(tiles: Sequence[Tile], work: Callable[[Tile], None]) -> None:
+def _fortiles_of(tiles: Sequence[Tile], work: Callable[[Tile], None]) -> None:
     """Runs ``work`` on every tile, in as many threads as there are cores to use."""
     threads = _threads()
     if threads == 1:
@@ -226,15 +222,6 @@ def _for_tiles(tiles: Sequence[Tile], work: Callable[[Tile], None]) -> None:
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(work, tiles):
             pass
-
-
-def _tiles(shape: tuple[int, int]) -> list[Tile]:
-    """All tiles of a frame, top to bottom."""
-    return [
-        (slice(top, min(top + TILE[0], shape[0])), slice(left, min(left + TILE[1], shape[1])))
-        for top in range(0, shape[0], TILE[0])
-        for left in range(0, shape[1], TILE[1])
-    ]
 
 
 def _threads() -> int:

@@ -9,16 +9,15 @@ Editing, 2003). Only from places that depart as well, so that water is patched w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.color import HUGE, DisplayEncoding, FloatArray
-from penumbra.lift.enlarge import enlarge, footprint
+from penumbra.lift.enlarge import enlarge
+from penumbra.lift.tiles import Tile, reached
 
 SHOWN = 0.3  # trust from which a small pixel shows the background
 RIM = 4  # small pixels around a hole by which an offset is judged
@@ -29,7 +28,6 @@ LEAST_FOUND, LEAST_FITTED = 0.25, 0.5
 # Mean squares (display units, three channels) that weigh as much as finding nothing, and as one width of distance.
 UNFOUND, APART = 0.02, 0.002
 RELAXATIONS = 60
-TILE = (64, 256)  # rows and columns of the plate patched at once
 
 
 @dataclass(frozen=True)
@@ -154,21 +152,11 @@ def clone(
         offset = [
             round(by * large / small) for by, large, small in zip(patch.offset, plate.shape, share.shape, strict=False)
         ]
-        for tile in _touched(weight > 0, clean.shape):
+        for tile in reached(weight > 0, clean.shape):
             _clone_tile(planes, offset, plate, clean, tile)
 
 
-def _touched(small: NDArray[np.bool_], shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
-    """The tiles of a plate that any of the small pixels reaches."""
-    for top, left in product(range(0, shape[0], TILE[0]), range(0, shape[1], TILE[1])):
-        tile = slice(top, min(top + TILE[0], shape[0])), slice(left, min(left + TILE[1], shape[1]))
-        if small[tuple(footprint(small.shape[k], shape[k], tile[k]) for k in (0, 1))].any():
-            yield tile
-
-
-def _clone_tile(
-    planes: FloatArray, offset: list[int], plate: FloatArray, clean: FloatArray, tile: tuple[slice, slice]
-) -> None:
+def _clone_tile(planes: FloatArray, offset: list[int], plate: FloatArray, clean: FloatArray, tile: Tile) -> None:
     into, source = [], []
     for span, by, size in zip(tile, offset, plate.shape, strict=False):
         start, stop = max(span.start, -by), min(span.stop, size - by)
