@@ -94,15 +94,15 @@ def lift_frame(
     )  # fmt: skip
     height, width = plate.canvas.shape
     effects, outside = np.zeros((height, width), np.float32), np.ones((height, width), np.float32)
-    _fortiles_of(tiles_of((height, width)), lambda tile: _show(frame, tile, effects, outside))
+    _for_tiles(tiles_of((height, width)), lambda tile: _show(frame, tile, effects, outside))
     ownership = _fit(frame, sorted_low, effects, outside, lines)
     owned, plain = _divided(frame, ownership, effects)
     background = np.empty((height, width, 3), np.float32)
-    _fortiles_of(plain, lambda tile: _keep(frame, tile, precision, background))
+    _for_tiles(plain, lambda tile: _keep(frame, tile, precision, background))
     # Most of a large frame is nobody's: there is no room made for it in the layers.
     window = _around(owned)
     layers = [np.zeros((*(span.stop - span.start for span in window), 4), np.float32) for _ in order]
-    _fortiles_of(owned, lambda tile: _lift(frame, ownership, tile, effects, precision, background, layers, window))
+    _for_tiles(owned, lambda tile: _lift(frame, ownership, tile, effects, precision, background, layers, window))
     stack = (
         Layer(names[index], held, window=window, size=(height, width))
         for index, held in zip(order, layers, strict=True)
@@ -212,7 +212,7 @@ def _widened(tile: Tile, shape: tuple[int, ...]) -> tuple[Tile, Tile]:
     return (rows, columns), (down, across)
 
 
-def _fortiles_of(tiles: Sequence[Tile], work: Callable[[Tile], None]) -> None:
+def _for_tiles(tiles: Sequence[Tile], work: Callable[[Tile], None]) -> None:
     """Runs ``work`` on every tile, in as many threads as there are cores to use."""
     threads = _threads()
     if threads == 1:
