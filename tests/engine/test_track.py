@@ -6,6 +6,7 @@ import pytest
 
 from penumbra.errors import CameraError, Stopped
 from penumbra.track import CameraTrack, locked_camera, track_camera
+from penumbra.track.refine import _largest
 
 SIZE = (90, 160)
 
@@ -219,3 +220,10 @@ def test_damaged_camera_data_is_refused(damage: dict):
         CameraTrack.from_dict(body)
     with pytest.raises(CameraError):
         CameraTrack.from_dict(None)
+
+
+@pytest.mark.parametrize("values", [3, 1000, 10**9])
+@pytest.mark.parametrize("count", [1, 7, 400, 1200, 1300])
+def test_the_largest_are_a_stable_sorts_beginning_ties_included(values, count):
+    field = (np.random.default_rng(values + count).integers(-1, values, 1200) / 7).astype(np.float32)
+    assert np.array_equal(_largest(field, count), np.argsort(-field, kind="stable")[:count])

@@ -175,11 +175,26 @@ def _strongest(strength: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArra
     for top, bottom in pairwise(rows):
         for left, right in pairwise(columns):
             cell = strength[top:bottom, left:right]
-            flat = np.argsort(-cell, axis=None, kind="stable")[:share]
+            flat = _largest(cell.ravel(), share)
             flat = flat[cell.ravel()[flat] > 0]
             found_y.append(flat // cell.shape[1] + top)
             found_x.append(flat % cell.shape[1] + left)
     return np.concatenate(found_y), np.concatenate(found_x)
+
+
+def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Where the ``count`` largest values (N,) are, largest first, of equal ones the first: a stable sort's beginning.
+
+    Sorting all of them took a third of tracking.
+    """
+    if count < len(values):
+        least = np.partition(values, len(values) - count)[len(values) - count]
+        above = np.flatnonzero(values > least)
+        chosen = np.sort(np.concatenate([above, np.flatnonzero(values == least)[: count - len(above)]]))
+    else:
+        chosen = np.arange(len(values))
+    order: NDArray[np.int64] = chosen[np.argsort(-values[chosen], kind="stable")]
+    return order
 
 
 def _slopes(points: Points, across: NDArray[np.float32], down: NDArray[np.float32], size: Size) -> NDArray[np.float64]:
