@@ -137,6 +137,39 @@ def test_what_is_never_seen_is_filled_smoothly_marked_and_reported(tmp_path: Pat
     assert np.abs(background[~hidden] - clip.truth[3][~hidden]).max() == 0
 
 
+def test_what_is_never_seen_has_the_texture_of_what_is_beside_it(tmp_path: Path):
+    y, x = np.indices(SIZE).astype(np.float32)
+    gravel = 0.1 * np.sin(2 * np.pi * x / 9)[..., None] * np.sin(2 * np.pi * y / 6)[..., None]
+    ground = (0.4 + gravel + 0.003 * x[..., None] * np.float32([1, 0.9, 0.6])).astype(np.float32)
+    mask = np.zeros(SIZE, np.float32)
+    mask[20:60, 50:70] = 1
+    plate = np.where(mask[..., None] > 0, np.float32([0.1, 0.1, 0.4]), ground).astype(np.float32)
+    made = build_clean_plate(
+        range(3), lambda _: plate, lambda _: mask, still(3), tmp_path, lambda *_: None, lambda: False
+    )
+    background, seen = made.at(1)
+    hidden = seen == 0
+    assert np.abs(background - ground)[hidden].mean() < 0.02
+    assert 0.85 < background[hidden].std() / ground[hidden].std() < 1.15
+    assert np.abs(background - plate)[~hidden].max() == 0
+
+
+def test_where_nothing_beside_fits_what_is_never_seen_stays_smooth(tmp_path: Path):
+    ground = np.full((*SIZE, 3), 0.2, np.float32)
+    # A hole at a corner that the picture has but once.
+    ground[40:, 60:] = (0.8, 0.6, 0.1)
+    mask = np.zeros(SIZE, np.float32)
+    mask[30:50, 50:70] = 1
+    plate = np.where(mask[..., None] > 0, np.float32(0), ground)
+    made = build_clean_plate(
+        range(3), lambda _: plate, lambda _: mask, still(3), tmp_path, lambda *_: None, lambda: False
+    )
+    background, seen = made.at(1)
+    assert background.min() >= 0.09
+    assert background.max() <= 0.81
+    assert np.abs(background - ground)[seen == 0].mean() < 0.2
+
+
 @pytest.mark.parametrize("homographies", [still(), panning()])
 def test_exposure_drift_is_evened_out_and_given_back(tmp_path: Path, homographies: np.ndarray):
     random = np.random.default_rng(2)

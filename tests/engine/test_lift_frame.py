@@ -8,9 +8,9 @@ from penumbra.color import DisplayEncoding
 from penumbra.compositing import recompose
 from penumbra.frames import Plate, Region
 from penumbra.lift import Noise, lift_frame, measure_noise
-from penumbra.lift.enlarge import enlarge
 from penumbra.lift.ownership import sharpen_shares
 from penumbra.lift.solve import Precision
+from penumbra.resizing import enlarge
 
 SIZE = (40, 60)
 ENCODING = DisplayEncoding()

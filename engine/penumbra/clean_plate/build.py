@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from penumbra.arrays import create_array
 from penumbra.clean_plate.edges import edge_slopes
 from penumbra.clean_plate.exposure import Thumbnails, estimate_gains, free_at, room_for, thumbnail, thumbnail_size
-from penumbra.clean_plate.fill import fill_unseen
+from penumbra.clean_plate.fill import fill_unseen, patch_unseen
 from penumbra.clean_plate.kept import KeptFrames
 from penumbra.clean_plate.local import measure_bend
 from penumbra.clean_plate.median import median_background
@@ -221,6 +221,7 @@ def _write_mosaic(
         at = np.s_[tile.top : tile.bottom, tile.left : tile.right]
         picture[at], seen[at] = _tile_median(source, mosaic, tile, thumbnails, limits, tick)
     fill_unseen(picture, seen)
+    patch_unseen(picture, seen, limits.encoding)
     picture.flush()
     seen.flush()
     del picture, seen

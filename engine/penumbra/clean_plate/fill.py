@@ -1,14 +1,18 @@
-"""Plausible colour where nothing was ever seen."""
+"""Plausible colour where nothing was ever seen: smooth from around, then its texture from beside."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from penumbra.color import FloatArray
+from penumbra.clean_plate.small import small_channels
+from penumbra.color import HUGE, DisplayEncoding, FloatArray
 from penumbra.frames import BoolArray
+from penumbra.patches import clone, find_patches
 
+WHOLLY_SEEN = 0.99
 LEVELS = 3  # halvings before the whole picture is held in memory at once
+SIDE = 320  # longest side of the picture on which it is told where a texture is cloned from
 BAND = 32  # rows of the once-halved-LEVELS-times picture worked on at full size together
 
 
@@ -35,6 +39,24 @@ def fill_unseen(image: FloatArray, seen: BoolArray) -> None:
         filled = _push(weighted, weight, LEVELS, bottom)
         own = slice(top - start, min(top + BAND * block, height) - start)
         image[top : top + BAND * block] = np.where(known[own][..., None], colour[own], filled[own])
+
+
+def patch_unseen(image: FloatArray, seen: BoolArray, encoding: DisplayEncoding) -> None:
+    """Clones texture, in place, into what is not ``seen`` (H, W) of a filled mosaic (H, W, 3), scene-linear.
+
+    A smooth place in the grass is seen at once, more grass is not. Where nothing beside fits, it stays smooth. Seen
+    pixels are unchanged; both arrays may be memory maps.
+    """
+    if seen.all() or not seen.any():
+        return
+    block = max(1.0, max(seen.shape) / SIDE)
+    linear = np.stack(list(small_channels(image, (block, block))), axis=-1)
+    shown = encoding.encode(np.where(np.abs(linear) < HUGE, linear, np.float32(0)))
+    size = (shown.shape[1], shown.shape[0])
+    share = np.asarray(cv2.resize(np.asarray(seen, np.uint8) * np.float32(1), size, interpolation=cv2.INTER_AREA))
+    hole = share < WHOLLY_SEEN
+    patches = find_patches(shown, None, hole, share, ~hole)
+    clone(patches, np.ones_like(share), image, image, shown, encoding, kept=seen)
 
 
 def _shrunk(image: FloatArray, seen: BoolArray, block: int) -> tuple[FloatArray, FloatArray]:

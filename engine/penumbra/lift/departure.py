@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.color import DisplayEncoding, FloatArray
-from penumbra.lift.enlarge import enlarge
 from penumbra.lift.evidence import Noise, belief, smoothstep
 from penumbra.lift.ownership import OUTSIDE
-from penumbra.lift.patches import SHOWN, clone, find_patches, relation
-from penumbra.lift.tiles import reached
+from penumbra.patches import SHOWN, clone, find_patches, relation
+from penumbra.resizing import enlarge
+from penumbra.tiling import reached
 from penumbra.unrest import QUIET, SmallFrame, larger_of, small_frame
 
 # Unrest, as a multiple of the clip's noise, from which on a frame departs, and departs for certain.

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import Layer, LayerStack, Plate
-from penumbra.lift.enlarge import footprint
 from penumbra.lift.evidence import HALO, Noise, belief, certainty, difference
 from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of
 from penumbra.lift.solve import FLOOR, Precision, solve
-from penumbra.lift.tiles import Tile, tiles_of
-from penumbra.resizing import shrink
+from penumbra.resizing import footprint, shrink
+from penumbra.tiling import Tile, tiles_of
 
 GAIN = 8
 # A layer whose alpha stays below this has no presence above the floor: 1 - (1 - a)^GAIN.

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
-from penumbra.lift.enlarge import enlarge, footprint
 from penumbra.lift.evidence import smoothstep
+from penumbra.resizing import enlarge, footprint
 
 # Alpha of a pixel the network gives to nobody: its output is limited to tanh 3.
 LEAST_ALPHA = np.float32((1 - np.tanh(3.0)) / 2)

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.color import HUGE, DisplayEncoding, FloatArray
-from penumbra.lift.enlarge import enlarge
-from penumbra.lift.tiles import Tile, reached
+from penumbra.resizing import enlarge
+from penumbra.tiling import Tile, reached
 
 SHOWN = 0.3  # trust from which a small pixel shows the background
 RIM = 4  # small pixels around a hole by which an offset is judged
@@ -27,6 +27,7 @@ ROUNDS = 3  # what the first offset has no source for is given others
 LEAST_FOUND, LEAST_FITTED = 0.25, 0.5
 # Mean squares (display units, three channels) that weigh as much as finding nothing, and as one width of distance.
 UNFOUND, APART = 0.02, 0.002
+LEAST_TEXTURE = 3 * (2 / 255) ** 2  # of plain ground
 RELAXATIONS = 60
 
 
@@ -42,13 +43,14 @@ class Patch:
 
 
 def find_patches(
-    shown: FloatArray, behind: FloatArray, hole: NDArray[np.bool_], trust: FloatArray, source: NDArray[np.bool_]
+    shown: FloatArray, behind: FloatArray | None, hole: NDArray[np.bool_], trust: FloatArray, source: NDArray[np.bool_]
 ) -> list[Patch]:
     """Patches for a small frame's holes.
 
     Args:
         shown: (h, w, 3) the frame, display-encoded.
-        behind: (h, w, 3) what the clean plate has there: where it fits the rim better, nothing is cloned.
+        behind: (h, w, 3) what the clean plate has there: where it fits the rim better, nothing is cloned. None where
+            nothing is known: then what fits the rim as another piece of the same texture would.
         hole: (h, w) what is to be patched.
         trust: (h, w) in [0, 1], how surely a pixel shows the background.
         source: (h, w) what may be cloned; none of it in ``hole``.
@@ -68,9 +70,10 @@ def find_patches(
 
 
 def _best(
-    shown: FloatArray, behind: FloatArray, hole: NDArray[np.bool_], seen: NDArray[np.bool_], source: NDArray[np.bool_]
-) -> Patch | None:
-    """The offset at which a hole's rim fits best, or None where none fits as well as the clean plate does."""
+    shown: FloatArray, behind: FloatArray | None, hole: NDArray[np.bool_], seen: NDArray[np.bool_],
+    source: NDArray[np.bool_],
+) -> Patch | None:  # fmt: skip
+    """The offset at which a hole's rim fits best, or None where none fits well enough."""
     rim = (cv2.dilate(hole.astype(np.uint8), np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8)) > 0) & seen
     if rim.sum() < LEAST_RIM or not source.any():
         return None
@@ -80,7 +83,9 @@ def _best(
     rows, columns = (np.arange(size) - size // 2 for size in misfit.shape)
     apart = np.hypot(rows[:, None], columns[None]) / hole.shape[1]
     possible = (found >= LEAST_FOUND) & (fitted >= LEAST_FITTED * rim.sum())
-    possible &= misfit < np.square(shown - behind)[rim].sum(-1).mean()
+    possible &= misfit < (
+        _tolerance(shown, rim, hole) if behind is None else np.square(shown - behind)[rim].sum(-1).mean()
+    )
     if not possible.any():
         return None
     cost = np.where(possible, misfit + UNFOUND * (1 - found) + APART * apart, np.inf)
@@ -88,6 +93,22 @@ def _best(
     offset = int(rows[place[0]]), int(columns[place[1]])
     change = _carried(shown - _shifted(shown, offset), rim & _shifted(seen, offset))
     return Patch(offset, hole & _shifted(source, offset), change)
+
+
+def _tolerance(shown: FloatArray, rim: NDArray[np.bool_], hole: NDArray[np.bool_]) -> float:
+    """How badly a rim may fit (mean square, three channels): as another piece of the same fine texture does (twice its
+    mean square, and half again), or half as badly as any piece of what varies over a hole's own width would.
+    """
+    fine, coarse = (_variation(shown, rim, sigma) for sigma in (float(RIM), max(RIM, float(hole.sum()) ** 0.5 / 2)))
+    return max(3 * fine, coarse, LEAST_TEXTURE)
+
+
+def _variation(shown: FloatArray, rim: NDArray[np.bool_], sigma: float) -> float:
+    """Mean square on a rim of what a Gaussian mean of it leaves."""
+    weight = rim.astype(np.float32)
+    told = np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), np.float32(1e-6))[..., None]
+    rest = shown - cv2.GaussianBlur(shown * weight[..., None], (0, 0), sigma) / told
+    return float(np.square(rest)[rim].sum(-1).mean())
 
 
 def _misfit(shown: FloatArray, seen: NDArray[np.bool_], rim: NDArray[np.bool_]) -> FloatArray:
@@ -137,12 +158,12 @@ def _carried(values: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
 
 def clone(
     patches: list[Patch], share: FloatArray, plate: FloatArray, clean: FloatArray, shown: FloatArray,
-    encoding: DisplayEncoding,
+    encoding: DisplayEncoding, kept: NDArray[np.bool_] | None = None,
 ) -> None:  # fmt: skip
     """Clones patches from the plate into a clean plate (both H x W x 3, scene-linear), in place.
 
-    ``share`` (h, w) in [0, 1]: how far the clean plate gives way; ``shown`` (h, w, 3) the small frame, display-encoded.
-    What is not finite is not cloned, what is negative becomes 0.
+    ``share`` (h, w) in [0, 1]: how far the clean plate gives way; ``shown`` (h, w, 3) the small frame, display-encoded;
+    ``kept`` (H, W): what stays as it is. What is not finite is not cloned, what is negative becomes 0.
     """
     for patch in patches:
         weight = cv2.GaussianBlur(cv2.dilate(np.float32(patch.found), np.ones((5, 5), np.uint8)), (0, 0), 0.7) * share
@@ -153,10 +174,13 @@ def clone(
             round(by * large / small) for by, large, small in zip(patch.offset, plate.shape, share.shape, strict=False)
         ]
         for tile in reached(weight > 0, clean.shape):
-            _clone_tile(planes, offset, plate, clean, tile)
+            _clone_tile(planes, offset, plate, clean, kept, tile)
 
 
-def _clone_tile(planes: FloatArray, offset: list[int], plate: FloatArray, clean: FloatArray, tile: Tile) -> None:
+def _clone_tile(
+    planes: FloatArray, offset: list[int], plate: FloatArray, clean: FloatArray, kept: NDArray[np.bool_] | None,
+    tile: Tile,
+) -> None:  # fmt: skip
     into, source = [], []
     for span, by, size in zip(tile, offset, plate.shape, strict=False):
         start, stop = max(span.start, -by), min(span.stop, size - by)
@@ -167,6 +191,8 @@ def _clone_tile(planes: FloatArray, offset: list[int], plate: FloatArray, clean:
     large = enlarge(planes, (clean.shape[0], clean.shape[1]), into[0], into[1])
     cloned, part = plate[tuple(source)], clean[tuple(into)]
     usable = np.asarray((np.abs(cloned) < HUGE).all(-1))
+    if kept is not None:
+        usable &= ~kept[tuple(into)]
     weight = cv2.merge([large[0] * usable] * 3)
     cloned = np.where(usable[..., None], np.maximum(cloned, 0), 0) * cv2.merge(list(large[1:4]))
     cloned += cv2.merge(list(large[4:]))

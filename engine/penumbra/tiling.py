@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.lift.enlarge import footprint
+from penumbra.resizing import footprint
 
 ROWS, COLUMNS = 64, 256
 Tile: TypeAlias = tuple[slice, slice]
