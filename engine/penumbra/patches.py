@@ -22,6 +22,7 @@ from penumbra.tiling import Tile, reached
 SHOWN = 0.3  # trust from which a small pixel shows the background
 RIM = 4  # small pixels around a hole by which an offset is judged
 LEAST_HOLE, LEAST_RIM = 6, 8  # small pixels
+MOST_HOLES = 12  # the largest: hundreds of specks would take seconds and be seen by nobody
 ROUNDS = 3  # what the first offset has no source for is given others
 # Of a hole, how much an offset must find at once; of its rim, how much must have a counterpart.
 LEAST_FOUND, LEAST_FITTED = 0.25, 0.5
@@ -57,8 +58,9 @@ def find_patches(
     """
     seen = (trust > SHOWN) & ~hole
     patches = []
-    count, labels = cv2.connectedComponents(hole.astype(np.uint8), connectivity=8)
-    for label in range(1, count):
+    _, labels, facts, _ = cv2.connectedComponentsWithStats(hole.astype(np.uint8), connectivity=8)
+    areas = facts[1:, cv2.CC_STAT_AREA]
+    for label in (1 + np.argsort(-areas, kind="stable")[:MOST_HOLES]).tolist():
         rest = np.asarray(labels == label)
         for _ in range(ROUNDS):
             patch = _best(shown, behind, rest, seen, source & seen) if rest.sum() >= LEAST_HOLE else None
