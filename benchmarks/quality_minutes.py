@@ -119,9 +119,8 @@ def panel(rows, name, title):
             result.line([(0, mean[name]), (minutes, mean[name])], GREY, 2)
             x, y = result.at(minutes, mean[name])
             result.text(mean["method"], x - 105, y - 5, 0.4, (110, 110, 110))
-    at = {mean["refine"]: 0 for mean in means(rows)}
     for method, points in found.items():
-        at.update({mean["refine"]: when for when, mean in points})
+        at = {mean["refine"]: when for when, mean in points}
         faint = tuple((c + 3 * 255) // 4 for c in COLOURS[method])
         for clip in {row["clip"] for row in rows}:
             own = [row for row in rows if row["clip"] == clip and row["method"] == method and row[name] is not None]
