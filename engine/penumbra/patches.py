@@ -19,7 +19,7 @@ from penumbra.color import HUGE, DisplayEncoding, FloatArray
 from penumbra.resizing import enlarge
 from penumbra.tiling import Tile, reached
 
-SHOWN = 0.3  # trust from which a small pixel shows the background
+SHOWN, SURE = 0.3, 0.7  # trust from which a small pixel shows the background, and does so surely
 RIM = 4  # small pixels around a hole by which an offset is judged
 LEAST_HOLE, LEAST_RIM = 6, 8  # small pixels
 MOST_HOLES = 12  # the largest: hundreds of specks would take seconds and be seen by nobody
@@ -56,14 +56,14 @@ def find_patches(
         trust: (h, w) in [0, 1], how surely a pixel shows the background.
         source: (h, w) what may be cloned; none of it in ``hole``.
     """
-    seen = (trust > SHOWN) & ~hole
+    seen, sure = (trust > SHOWN) & ~hole, (trust > SURE) & ~hole
     patches = []
     _, labels, facts, _ = cv2.connectedComponentsWithStats(hole.astype(np.uint8), connectivity=8)
     areas = facts[1:, cv2.CC_STAT_AREA]
     for label in (1 + np.argsort(-areas, kind="stable")[:MOST_HOLES]).tolist():
         rest = np.asarray(labels == label)
         for _ in range(ROUNDS):
-            patch = _best(shown, behind, rest, seen, source & seen) if rest.sum() >= LEAST_HOLE else None
+            patch = _best(shown, behind, rest, seen, source & seen, sure) if rest.sum() >= LEAST_HOLE else None
             if patch is None:
                 break
             patches.append(patch)
@@ -73,7 +73,7 @@ def find_patches(
 
 def _best(
     shown: FloatArray, behind: FloatArray | None, hole: NDArray[np.bool_], seen: NDArray[np.bool_],
-    source: NDArray[np.bool_],
+    source: NDArray[np.bool_], sure: NDArray[np.bool_],
 ) -> Patch | None:  # fmt: skip
     """The offset at which a hole's rim fits best, or None where none fits well enough."""
     rim = (cv2.dilate(hole.astype(np.uint8), np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8)) > 0) & seen
@@ -93,7 +93,8 @@ def _best(
     cost = np.where(possible, misfit + UNFOUND * (1 - found) + APART * apart, np.inf)
     place = np.unravel_index(cost.argmin(), cost.shape)
     offset = int(rows[place[0]]), int(columns[place[1]])
-    change = _carried(shown - _shifted(shown, offset), rim & _shifted(seen, offset))
+    # What is carried inward colours the whole hole: no rim of an object may be in it.
+    change = _carried(shown - _shifted(shown, offset), rim & sure & _shifted(sure, offset))
     return Patch(offset, hole & _shifted(source, offset), change)
 
 

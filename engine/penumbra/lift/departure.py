@@ -31,6 +31,8 @@ DEPARTS = (1.8, 3.0)
 FARTHEST = 3.0
 # Optical depth of the network's alphas is multiplied by this where they take trust away: a tenth leaves a thirtieth.
 SUSPICION = 32
+# The same where pixels are cloned or a hole's rim: refined weights claim a little of all water, and would leave none.
+CLONED_SUSPICION = 8
 WINDOW = 0.035  # of the small width: standard deviation of the window a model is fitted in
 # What a window four times as wide weighs beside it, where the narrow one holds little to be told from.
 WIDER, WIDE_SHARE = 4, 1e-2
@@ -85,7 +87,7 @@ def follow_frame(
         _apply(clean, encoding.decode(small.behind), encoding.decode(behind))
         # What no model tells of the background is beside the hole, in the frame itself.
         unknown = departs * smoothstep(left / least, *DEPARTS) * (1 - told.known)
-        trust = _trust(small, behind, alphas, left, noise)
+        trust = _trust(small, behind, alphas, left, noise, CLONED_SUSPICION)
         hole = (unknown > 0) & _reached(trust < SHOWN, _held(small.covered, alphas))
         patches = find_patches(small.shown, behind, hole, trust, broadly > 0.5)
         clone(patches, unknown, plate, clean, small.shown, encoding)
@@ -120,14 +122,21 @@ def _broad(departs: FloatArray) -> FloatArray:
     return np.asarray(cv2.morphologyEx(departs, cv2.MORPH_OPEN, np.ones((side, side), np.uint8)), np.float32)
 
 
-def _trust(small: SmallFrame, behind: FloatArray, alphas: FloatArray, here: FloatArray, noise: Noise) -> FloatArray:
+def _trust(
+    small: SmallFrame,
+    behind: FloatArray,
+    alphas: FloatArray,
+    here: FloatArray,
+    noise: Noise,
+    suspicion: int = SUSPICION,
+) -> FloatArray:
     """(h, w) in [0, 1]: 1 where a small pixel shows the background, by masks, plate and network."""
     free = cv2.dilate(small.covered, np.ones((3, 3), np.uint8)) < OUTSIDE
     # Smoothed as unrest is, which it is compared with.
     size = np.sqrt(np.square(cv2.GaussianBlur(small.shown - behind, (5, 5), 1.0)).sum(-1))
     deviation = here if small.restless is None else np.maximum(here, small.restless)
     through = np.prod(1 - np.clip(alphas, 0, 1), axis=0, dtype=np.float32)
-    unclaimed = cv2.resize(through, free.shape[::-1], interpolation=cv2.INTER_LINEAR) ** SUSPICION
+    unclaimed = cv2.resize(through, free.shape[::-1], interpolation=cv2.INTER_LINEAR) ** suspicion
     return np.asarray(free * (1 - belief(size, noise, deviation)) * unclaimed, np.float32)
 
 
