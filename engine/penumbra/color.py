@@ -18,6 +18,11 @@ FloatArray: TypeAlias = NDArray[np.float32]
 HUGE = np.float32(1e30)
 
 
+def finite(values: FloatArray) -> FloatArray:
+    """Values as they are, 0 where there is no number or one that no light has."""
+    return np.where(np.abs(values) < HUGE, values, np.float32(0))
+
+
 class Alpha(Enum):
     """How colour and alpha are associated."""
 

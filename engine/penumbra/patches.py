@@ -57,13 +57,14 @@ def find_patches(
         source: (h, w) what may be cloned; none of it in ``hole``.
     """
     seen, sure = (trust > SHOWN) & ~hole, (trust > SURE) & ~hole
+    source = source & seen
     patches = []
     _, labels, facts, _ = cv2.connectedComponentsWithStats(hole.astype(np.uint8), connectivity=8)
     areas = facts[1:, cv2.CC_STAT_AREA]
     for label in (1 + np.argsort(-areas, kind="stable")[:MOST_HOLES]).tolist():
         rest = np.asarray(labels == label)
         for _ in range(ROUNDS):
-            patch = _best(shown, behind, rest, seen, source & seen, sure) if rest.sum() >= LEAST_HOLE else None
+            patch = _best(shown, behind, rest, seen, source, sure) if rest.sum() >= LEAST_HOLE else None
             if patch is None:
                 break
             patches.append(patch)
@@ -135,14 +136,20 @@ def _correlated(image: NDArray[np.generic], template: NDArray[np.generic]) -> Fl
 def _shifted(image: NDArray, offset: tuple[int, int]) -> NDArray:  # type: ignore[type-arg]
     """image(p + offset), where that is outside the picture 0 or False."""
     result = np.zeros_like(image)
-    into, source = zip(*(_overlap(size, by) for size, by in zip(image.shape, offset, strict=False)), strict=True)
+    into, source = _overlap((slice(0, image.shape[0]), slice(0, image.shape[1])), image.shape, offset)
     result[into] = image[source]
     return result
 
 
-def _overlap(size: int, by: int) -> tuple[slice, slice]:
-    """The places p of 0..size for which p + by is one too, and those."""
-    return slice(max(-by, 0), max(min(size - by, size), 0)), slice(max(by, 0), max(min(size + by, size), 0))
+def _overlap(tile: Tile, shape: tuple[int, ...], offset: tuple[int, int]) -> tuple[Tile, Tile]:
+    """The places p of a tile for which p + offset lies in a picture of ``shape``, and those; empty where none does."""
+    into, source = [], []
+    for span, size, by in zip(tile, shape, offset, strict=False):
+        start = max(span.start, -by)
+        stop = max(start, min(span.stop, size - by))
+        into.append(slice(start, stop))
+        source.append(slice(start + by, stop + by))
+    return (into[0], into[1]), (source[0], source[1])
 
 
 def _carried(values: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
@@ -173,29 +180,25 @@ def clone(
         before = _shifted(shown, patch.offset)
         after = encoding.decode(np.ascontiguousarray(before + patch.change))
         planes = np.concatenate([weight[None], relation(encoding.decode(before), after)])
-        offset = [
+        down, across = (
             round(by * large / small) for by, large, small in zip(patch.offset, plate.shape, share.shape, strict=False)
-        ]
+        )
         for tile in reached(weight > 0, clean.shape):
-            _clone_tile(planes, offset, plate, clean, kept, tile)
+            _clone_tile(planes, (down, across), plate, clean, kept, tile)
 
 
 def _clone_tile(
-    planes: FloatArray, offset: list[int], plate: FloatArray, clean: FloatArray, kept: NDArray[np.bool_] | None,
+    planes: FloatArray, offset: tuple[int, int], plate: FloatArray, clean: FloatArray, kept: NDArray[np.bool_] | None,
     tile: Tile,
 ) -> None:  # fmt: skip
-    into, source = [], []
-    for span, by, size in zip(tile, offset, plate.shape, strict=False):
-        start, stop = max(span.start, -by), min(span.stop, size - by)
-        if start >= stop:
-            return
-        into.append(slice(start, stop))
-        source.append(slice(start + by, stop + by))
-    large = enlarge(planes, (clean.shape[0], clean.shape[1]), into[0], into[1])
-    cloned, part = plate[tuple(source)], clean[tuple(into)]
+    into, source = _overlap(tile, plate.shape, offset)
+    cloned, part = plate[source], clean[into]
+    if not cloned.size:
+        return
+    large = enlarge(planes, (clean.shape[0], clean.shape[1]), *into)
     usable = np.asarray((np.abs(cloned) < HUGE).all(-1))
     if kept is not None:
-        usable &= ~kept[tuple(into)]
+        usable &= ~kept[into]
     weight = cv2.merge([large[0] * usable] * 3)
     cloned = np.where(usable[..., None], np.maximum(cloned, 0), 0) * cv2.merge(list(large[1:4]))
     cloned += cv2.merge(list(large[4:]))

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.color import HUGE, DisplayEncoding, FloatArray
+from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.resizing import shrink
 
 # Longest side of the pictures it is told from.
@@ -66,7 +66,7 @@ def small_frame(
     """``plate`` and ``clean`` (H, W, 3) scene-linear, ``masks`` and ``restless`` (H, W), made small."""
     scale = min(1.0, SIDE / max(plate.shape[:2]))
     size = (max(1, round(plate.shape[0] * scale)), max(1, round(plate.shape[1] * scale)))
-    shown, behind = (encoding.encode(_finite(shrink(image, size))) for image in (plate, clean))
+    shown, behind = (encoding.encode(finite(shrink(image, size))) for image in (plate, clean))
     covered = np.maximum.reduce([shrink(mask, size) for mask in masks])
     return SmallFrame(shown, behind, covered, None if restless is None else shrink(restless, size))
 
@@ -90,10 +90,6 @@ def larger_of(here: FloatArray, restless: FloatArray | None, shape: tuple[int, .
     """(H, W) the larger of a small deviation (h, w) at a frame, enlarged to ``shape``, and of that over time (H, W)."""
     large = np.asarray(cv2.resize(here, shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
     return large if restless is None else np.asarray(np.maximum(large, restless), np.float32)
-
-
-def _finite(image: FloatArray) -> FloatArray:
-    return np.where(np.abs(image) < HUGE, image, np.float32(0))
 
 
 def unrest(

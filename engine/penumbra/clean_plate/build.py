@@ -7,7 +7,7 @@ mosaic is made tile by tile, from frames kept on disk meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -63,10 +63,14 @@ REPORTED = 0.001  # share of pixels never seen that is worth a warning
 
 @dataclass(frozen=True)
 class _Source:
-    """The clip as this stage reads it: by index, exposure evened out, with masks turned into what is free of them."""
+    """The clip as this stage reads it: by index, exposure evened out, with masks turned into what is free of them.
+
+    ``size``: a frame's height and width.
+    """
 
     kept: KeptFrames
     gains: FloatArray
+    size: tuple[int, int]
 
     def plate(self, index: int, window: tuple[slice, slice] = np.s_[:, :]) -> FloatArray:
         """The part of a frame in a window of rows and columns."""
@@ -170,10 +174,10 @@ def _built(
     samples = min(limits.samples, count)
     tiles = [tiles_of(mosaic, size, samples, limits.byte_budget) for mosaic in mosaics]
     tick = _Progress(count + sum(map(len, tiles)) * samples, on_progress, should_stop)
-    source = _Source(kept, np.ones((count, 3), np.float32))
+    source = _Source(kept, np.ones((count, 3), np.float32), size)
     thumbnails, small = _first_look(source, size, count, WATCHED * limits.samples, folder, tick)
     gains = estimate_gains(thumbnails, mosaics, folder)
-    source = _Source(kept, gains)
+    source = replace(source, gains=gains)
     for which, mosaic in enumerate(mosaics):
         _write_mosaic(source, mosaic, tiles[which], thumbnails, folder, which, limits, tick)
         _write_small(restless_path(folder, which), restlessness(small, mosaic, gains, limits.encoding))
@@ -248,7 +252,7 @@ def _tile_median(
         colour, far = _seen_in_tile(source, mosaic, tile, index)
         stack[far > 0, :, slot] = colour[far > 0]
         farness[..., slot] = far
-    around = max(1, round(AROUND * source.free(chosen[0]).shape[1])) if chosen else 1
+    around = max(1, round(AROUND * source.size[1]))
     median, seen = median_background(stack, farness, limits.encoding, around)
     del stack
     rest = [index for index in able if index not in set(chosen)]

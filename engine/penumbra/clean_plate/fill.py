@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 
 from penumbra.clean_plate.small import small_channels
-from penumbra.color import HUGE, DisplayEncoding, FloatArray
+from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.frames import BoolArray
 from penumbra.patches import clone, find_patches
+from penumbra.resizing import shrink
 
 WHOLLY_SEEN = 0.99
 LEVELS = 3  # halvings before the whole picture is held in memory at once
@@ -50,10 +51,8 @@ def patch_unseen(image: FloatArray, seen: BoolArray, encoding: DisplayEncoding) 
     if seen.all() or not seen.any():
         return
     block = max(1.0, max(seen.shape) / SIDE)
-    linear = np.stack(list(small_channels(image, (block, block))), axis=-1)
-    shown = encoding.encode(np.where(np.abs(linear) < HUGE, linear, np.float32(0)))
-    size = (shown.shape[1], shown.shape[0])
-    share = np.asarray(cv2.resize(np.asarray(seen, np.uint8) * np.float32(1), size, interpolation=cv2.INTER_AREA))
+    shown = encoding.encode(finite(np.stack(list(small_channels(image, (block, block))), axis=-1)))
+    share = shrink(np.asarray(seen, np.float32), (shown.shape[0], shown.shape[1]))
     hole = share < WHOLLY_SEEN
     patches = find_patches(shown, None, hole, share, ~hole)
     clone(patches, np.ones_like(share), image, image, shown, encoding, kept=seen)

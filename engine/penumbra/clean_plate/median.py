@@ -47,7 +47,7 @@ def median_background(
     if doubtful.any():
         _prefer_far(median, stack, farness, count, doubtful, encoding)
         calm = known & (spread < max(CALM[0] * DOUBT, CALM[1] * float(np.median(spread[known]))))
-        _prefer_lit(median, stack, farness, doubtful, _ground(encoding.encode(median), calm, around), encoding)
+        _prefer_lit(median, stack, farness, doubtful, calm, around, encoding)
     return median, known
 
 
@@ -105,16 +105,17 @@ def _windowed(values: FloatArray, side: int) -> FloatArray:
 
 
 def _prefer_lit(
-    median: FloatArray, stack: FloatArray, farness: NDArray[np.uint8], doubtful: BoolArray,
-    ground: tuple[FloatArray, FloatArray], encoding: DisplayEncoding,
+    median: FloatArray, stack: FloatArray, farness: NDArray[np.uint8], doubtful: BoolArray, calm: BoolArray,
+    around: int, encoding: DisplayEncoding,
 ) -> None:  # fmt: skip
     """Gives, in place, a place that lies in shadow for most of the clip the median of the samples lit as around it.
 
     Far samples alone do not tell where somebody stands still: his shadow falls to one side of him, and when he has left
     it to the other he is as near to where it lay.
     """
-    mean, less = ground
-    darker = mean - encoding.encode(median)
+    shown = encoding.encode(median)
+    mean, less = _ground(shown, calm, around)
+    darker = mean - shown
     samples = _Samples(stack, farness, mean, less, encoding)
     seeds = samples.shadowed(doubtful & (darker.min(-1) > less))
     if not seeds.any():

@@ -77,40 +77,40 @@ def follow_frame(
     small = small_frame(plate, clean, masks, encoding, restless)
     here, least = small.unrest(), np.float32(max(noise.level, QUIET))
     broadly = _broad(smoothstep(here / least, *DEPARTS))
-    departs = broadly * _near(small.covered, alphas)
+    through = _through(alphas, here.shape)
+    held = (small.covered > 0) | (1 - through > CLAIMED)
+    departs = broadly * _near(held)
     if departs.any():
         behind, left = small.behind, here
         for _ in range(FITS):
-            told = _tell(small, _trust(small, behind, alphas, left, noise))
+            told = _tell(small, _trust(small, behind, through, left, noise, SUSPICION))
             behind = small.behind + _bounded(told.departure, here) * departs[..., None]
             left = here * (1 - departs * (1 - told.remaining))
         _apply(clean, encoding.decode(small.behind), encoding.decode(behind))
         # What no model tells of the background is beside the hole, in the frame itself.
         unknown = departs * smoothstep(left / least, *DEPARTS) * (1 - told.known)
-        trust = _trust(small, behind, alphas, left, noise, CLONED_SUSPICION)
-        hole = (unknown > 0) & _reached(trust < SHOWN, _held(small.covered, alphas))
+        trust = _trust(small, behind, through, left, noise, CLONED_SUSPICION)
+        hole = (unknown > 0) & _connected(trust < SHOWN, held)
         patches = find_patches(small.shown, behind, hole, trust, broadly > 0.5)
         clone(patches, unknown, plate, clean, small.shown, encoding)
         here = left
     return larger_of(here, restless, plate.shape)
 
 
-def _near(covered: FloatArray, alphas: FloatArray) -> FloatArray:
-    """(h, w) in [0, 1]: 1 at objects and at what the network claims, fading beside them: nothing is seen elsewhere."""
-    sigma = WINDOW * covered.shape[1]
-    side = 2 * round(2 * NEAR * sigma) + 1
-    held = _held(covered, alphas).astype(np.float32)
-    return np.asarray(cv2.blur(cv2.dilate(held, np.ones((side, side), np.uint8)), (side, side)), np.float32)
+def _through(alphas: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """(h, w) of ``shape``: what all of the network's layers (K, ., .) together let through."""
+    through = np.prod(1 - np.clip(alphas, 0, 1), axis=0, dtype=np.float32)
+    return np.asarray(cv2.resize(through, shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _held(covered: FloatArray, alphas: FloatArray) -> NDArray[np.bool_]:
-    """(h, w) whether an object is there or the network claims it."""
-    claimed = 1 - np.prod(1 - np.clip(alphas, 0, 1), axis=0, dtype=np.float32)
-    claimed = cv2.resize(claimed, covered.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray((covered > 0) | (claimed > CLAIMED))
+def _near(held: NDArray[np.bool_]) -> FloatArray:
+    """(h, w) in [0, 1]: 1 where objects are or the network claims them, fading beside: nothing is seen elsewhere."""
+    side = 2 * round(2 * NEAR * WINDOW * held.shape[1]) + 1
+    widened = cv2.dilate(held.astype(np.float32), np.ones((side, side), np.uint8))
+    return np.asarray(cv2.blur(widened, (side, side)), np.float32)
 
 
-def _reached(where: NDArray[np.bool_], start: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _connected(where: NDArray[np.bool_], start: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The connected parts of ``where`` or ``start`` that hold any of ``start``."""
     _, labels = cv2.connectedComponents((where | start).astype(np.uint8), connectivity=8)
     return np.isin(labels, np.unique(labels[start]))
@@ -123,21 +123,14 @@ def _broad(departs: FloatArray) -> FloatArray:
 
 
 def _trust(
-    small: SmallFrame,
-    behind: FloatArray,
-    alphas: FloatArray,
-    here: FloatArray,
-    noise: Noise,
-    suspicion: int = SUSPICION,
+    small: SmallFrame, behind: FloatArray, through: FloatArray, here: FloatArray, noise: Noise, suspicion: int
 ) -> FloatArray:
     """(h, w) in [0, 1]: 1 where a small pixel shows the background, by masks, plate and network."""
     free = cv2.dilate(small.covered, np.ones((3, 3), np.uint8)) < OUTSIDE
     # Smoothed as unrest is, which it is compared with.
     size = np.sqrt(np.square(cv2.GaussianBlur(small.shown - behind, (5, 5), 1.0)).sum(-1))
     deviation = here if small.restless is None else np.maximum(here, small.restless)
-    through = np.prod(1 - np.clip(alphas, 0, 1), axis=0, dtype=np.float32)
-    unclaimed = cv2.resize(through, free.shape[::-1], interpolation=cv2.INTER_LINEAR) ** suspicion
-    return np.asarray(free * (1 - belief(size, noise, deviation)) * unclaimed, np.float32)
+    return np.asarray(free * (1 - belief(size, noise, deviation)) * through**suspicion, np.float32)
 
 
 class _Told(NamedTuple):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.color import HUGE, DisplayEncoding, FloatArray
+from penumbra.color import HUGE, DisplayEncoding, FloatArray, finite
 
 # Least difference, in display units, ever taken for an effect: one and a half 8-bit levels over three channels.
 SMALLEST_EFFECT = 2.5 / 255
@@ -105,7 +105,7 @@ def smoothstep(value: FloatArray, low: float, high: float) -> FloatArray:
 def _display_of_bits(encoding: DisplayEncoding) -> FloatArray:
     """(2^19,) the display value of every float of ten bits behind the point, by its upper 19 bits; 0 for no number."""
     floats = (np.arange(2**19, dtype=np.uint32) << 13).view(np.float32)
-    return encoding.encode(np.where(np.abs(floats) < HUGE, floats, np.float32(0)))
+    return encoding.encode(finite(floats))
 
 
 def _upper_bits(linear: FloatArray) -> NDArray[np.uint32]:

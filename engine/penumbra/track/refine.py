@@ -174,11 +174,11 @@ def _strongest(strength: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArra
     found_y, found_x = [], []
     for top, bottom in pairwise(rows):
         for left, right in pairwise(columns):
-            cell = strength[top:bottom, left:right]
-            flat = _largest(cell.ravel(), share)
-            flat = flat[cell.ravel()[flat] > 0]
-            found_y.append(flat // cell.shape[1] + top)
-            found_x.append(flat % cell.shape[1] + left)
+            cell = strength[top:bottom, left:right].ravel()
+            flat = _largest(cell, share)
+            down, across = np.divmod(flat[cell[flat] > 0], right - left)
+            found_y.append(down + top)
+            found_x.append(across + left)
     return np.concatenate(found_y), np.concatenate(found_x)
 
 
