@@ -181,6 +181,7 @@ def synth(
     objects: Annotated[int, typer.Option(min=1, max=4)] = 2,
     version: Annotated[int, typer.Option(help="1 plain, 2 as footage has it.", min=1, max=2)] = 1,
     kind: Annotated[str, typer.Option(help="shadows, reflections or both.")] = "both",
+    water: Annotated[bool, typer.Option("--water", help="With water that runs up a shore and back.")] = False,
     replace_output: Annotated[bool, typer.Option("--replace", help="Overwrite what is there.")] = False,
 ) -> None:
     """Render a sample clip with masks and ground truth."""
@@ -202,6 +203,7 @@ def synth(
             objects=objects,
             version=version,
             kind=cast("Literal['shadows', 'reflections', 'both']", kind),
+            water=water,
             replace=replace_output,
         )
         job_file = write_sample_job(folder)

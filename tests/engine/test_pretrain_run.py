@@ -151,3 +151,17 @@ def test_wide_windows_come_as_often_as_asked_and_hold_as_many_pixels():
     assert shapes == {(4, 3, 5, 32, 32), (2, 3, 5, 32, 64)}
     with pytest.raises(JobError, match="wide"):
         replace(POOL, wide=1.5)
+
+
+def test_water_comes_as_often_as_asked_and_moves_a_background_only_where_that_is_estimated():
+    pool = replace(POOL, water=0.4, clean=1.0)
+    assert 60 <= sum(group_scenes(pool, 1, group).water for group in range(200)) <= 100
+    assert not any(group_scenes(replace(pool, water=0.0), 1, group).water for group in range(200))
+    with pytest.raises(JobError, match="water"):
+        replace(POOL, water=-0.1)
+    always = replace(POOL, water=1.0)
+    for estimated in (0.0, 1.0):
+        source = BatchSource(replace(always, estimated=estimated), 1)
+        restless = source.batch(0, 8).restless
+        source.close()
+        assert bool((restless == bool(estimated)).all())

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from penumbra.errors import JobError, OutputError
 from penumbra.training.scenes import Scenes, SceneSettings, render, render_solo, sample_scenes, sheet_row, write_sheet
 from penumbra.training.scenes.objects import BOX, CYLINDER, ELLIPSOID, rotation
 from penumbra.training.scenes.tracing import Geometry, any_hit, geometry_of, nearest_hits
+from penumbra.training.scenes.water import flooded, sample_water
 
 SMALL = SceneSettings(48, 48, 3, 2)
 
@@ -160,6 +162,39 @@ def test_imperfections_change_what_they_should_and_nothing_else():
     moving = clips_of(replace(SMALL, patch=True)).background
     assert float((moving - plain.background).abs().max()) > 0.01
     assert not torch.equal(moving[:, 0], moving[:, 1])
+
+
+def test_water_moves_on_the_ground_and_belongs_to_the_background():
+    plain, wet = (clips_of(replace(SMALL, water=water, kind="shadows")) for water in (False, True))
+    # The same objects under the same light: only the ground is another.
+    assert torch.equal(wet.masks, plain.masks)
+    assert torch.equal(wet.order, plain.order)
+    inside = (plain.masks.sum(2, keepdim=True) > 0.999).expand_as(plain.frames)
+    assert inside.any()
+    assert torch.equal(wet.frames[inside], plain.frames[inside])
+    moving = (wet.background[:, 1:] - wet.background[:, :-1]).abs().amax(2)
+    assert ((moving > 0.02).float().mean((1, 2, 3)) > 0.005).all()
+    assert (moving.amax(1) < 0.004).any(-1).any(-1).all()  # and the shore rests
+    outside = (wet.masks.sum(2, keepdim=True) == 0).expand_as(wet.frames)
+    # What no object shades or mirrors in is the background's, whatever it does.
+    same = ((wet.frames - wet.background).abs() < 0.004) | ~outside
+    assert same.float().mean() > 0.6
+
+
+def test_only_ground_under_water_is_wet():
+    water = torch.tensor(sample_water(np.random.default_rng(3), np.array([0, -6, 2.0]), np.array([0, 1.0])))[None].float()
+    towards = water[0, 1:3]
+    across = torch.linspace(-30, 30, 241)
+    point = torch.cat([across[:, None] * towards + water[0, 3] * towards, torch.zeros(241, 1)], 1)[None]
+    albedo = torch.full((1, 241, 3), 0.3)
+    footprint = torch.full((1, 241), 0.01)
+    made = flooded(albedo, point, footprint, water, torch.tensor([0.3]))
+    far = across < -4 * float(water[0, 4]) - 1
+    assert torch.allclose(made[0, far], albedo[0, far], atol=1e-4)
+    assert (made[0, across > 5] - 0.3).abs().mean() > 0.02
+    assert made.min() >= 0
+    assert made.max() <= 1
+    assert torch.equal(flooded(albedo, point, footprint, water * 0, torch.tensor([0.3])), albedo)
 
 
 def test_a_panning_camera_moves_the_background_by_its_homography():

@@ -68,7 +68,12 @@ class BatchSource:
         if self._clips:
             following = self._plan(step + 1, size).windows[rows]
             self._clips.prepare([place for place in following if isinstance(place, ClipPlace)])
-        restless = np.array([self._restless(place) for place in plan.windows[rows]])
+        restless = np.array(
+            [
+                self._restless(place, bool(estimated))
+                for place, estimated in zip(plan.windows[rows], plan.estimated[rows], strict=True)
+            ]
+        )
         stacked = [torch.stack(column) for column in zip(*chosen, strict=True)]
         return make_batch(RenderedClips(*stacked), plan.changes.of(rows), restless)
 
@@ -105,12 +110,14 @@ class BatchSource:
             chances |= {("scenes", form): (1 - self.share) * w for form, w in self._pool.shares(step).items()}
         return chances
 
-    def _restless(self, place: tuple[int, int] | ClipPlace) -> bool:
+    def _restless(self, place: tuple[int, int] | ClipPlace, estimated: bool) -> bool:
+        """Whether the window's background may move where the one it is composited over does not."""
         if isinstance(place, ClipPlace):
             assert self._clips is not None
             # Footage, of which nobody knows the background: water and leaves may move in it.
             return not self._clips.clips[place.clip].background
-        return group_scenes(self.scenes, self.seed, place[0]).patch
+        scenes = group_scenes(self.scenes, self.seed, place[0])
+        return estimated and (scenes.patch or scenes.water)
 
     def _window(self, place: tuple[int, int] | ClipPlace, estimated: bool) -> tuple[torch.Tensor, ...]:
         if isinstance(place, ClipPlace):

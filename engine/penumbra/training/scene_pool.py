@@ -47,6 +47,7 @@ class PoolSettings:
 
     ``clean`` is the share of groups without grain, drift and so on; ``pan`` of groups with a turning camera;
     ``estimated`` of windows with an estimated background. ``objects`` weighs clips of 2, 3 and 4 objects.
+    ``water`` is the share of groups with water that runs up a shore and back.
     ``wide`` is the share of groups of 16:9, as high as the others: a batch holds fewer of them, for as many pixels.
     ``samplers``: processes that draw scenes, which a GPU that renders them needs several of; 0 draws them in the thread
     that renders.
@@ -62,6 +63,7 @@ class PoolSettings:
     pan: float = 0.1
     estimated: float = 0.25
     objects: tuple[float, float, float] = (0.6, 0.4, 0.0)
+    water: float = 0.0
     wide: float = 0.0
     samplers: int = 0
 
@@ -73,8 +75,9 @@ class PoolSettings:
                 f"A pool's objects {list(self.objects)} do not weigh clips of 2, 3 and 4 objects.",
                 "Give three numbers, such as [0.5, 0.3, 0.2].",
             )
-        if not 0 <= self.wide <= 1:
-            raise JobError(f"A share of {self.wide} wide groups is impossible.", "Choose 0 to 1.")
+        for name, share in (("wide groups", self.wide), ("groups with water", self.water)):
+            if not 0 <= share <= 1:
+                raise JobError(f"A share of {share} {name} is impossible.", "Choose 0 to 1.")
 
     @property
     def forms(self) -> dict[Form, float]:
@@ -246,6 +249,7 @@ def group_scenes(settings: PoolSettings, seed: int, group: int) -> SceneSettings
         drift=bool(flaws[1]),
         patch=bool(flaws[2]),
         rough_masks=bool(flaws[3]),
+        water=bool(random.random() < settings.water),
     )
 
 

@@ -51,12 +51,13 @@ def write_sample(
     version: int = 1,
     kind: EffectKind = "shadows",
     pan: bool = False,
+    water: bool = False,
     replace: bool = False,
 ) -> None:
     """Writes a clip of ``objects`` moving objects with shadows and reflections, and the truth behind it.
 
     Version 1 is a clean render; version 2 has grain, drifting exposure, a patch of background that moves by itself and
-    imperfect masks (written as grey levels). The files: ``rgba_00000.png`` (sRGB), ``mask0_00000.png``, ``bg.png`` (or
+    imperfect masks (written as grey levels). ``water`` runs up a shore and back. The files: ``rgba_00000.png`` (sRGB), ``mask0_00000.png``, ``bg.png`` (or
     ``bg_00000.png`` per frame where the background changes), ``bg_est.png`` (median over frames of pixels outside the
     masks), ``order.txt``, ``gt/mask0_*.png`` (effect regions by the authors' threshold), ``solo/obj0_*.png``,
     ``amodal/obj0_*.png``, ``meta.json``. The folder is whole or not there; raises :class:`OutputError` when it holds
@@ -65,8 +66,9 @@ def write_sample(
     _check_free(folder, replace)
     rough = version == 2
     settings = SceneSettings(
-        height, width, frames, objects, kind, version, pan=pan, grain=rough, drift=rough, patch=rough, rough_masks=rough
-    )
+        height, width, frames, objects, kind, version,
+        pan=pan, grain=rough, drift=rough, patch=rough, rough_masks=rough, water=water,
+    )  # fmt: skip
     scenes = _telling_scene(settings, seed)
     clips = render(scenes, height, width)
     temporary = folder.absolute().with_name(f".penumbra-tmp-{uuid.uuid4().hex[:12]}")

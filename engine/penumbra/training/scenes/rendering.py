@@ -11,6 +11,7 @@ from penumbra.training.scenes.backdrop import Backdrop, meet_backdrop
 from penumbra.training.scenes.footage import add_grain, roughen_masks
 from penumbra.training.scenes.sampling import Scenes
 from penumbra.training.scenes.tracing import Geometry, any_hit, geometry_of, nearest_hits
+from penumbra.training.scenes.water import flooded
 
 # Rotated grid: four samples a pixel that share no row or column.
 _SUBPIXELS = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
@@ -147,6 +148,18 @@ class _Seen:
         if bool(scenes.patch[:, 4].any()):
             flicker = _patch(scenes, height, width)
             self.backdrop = replace(self.backdrop, albedo=self.backdrop.albedo * flicker)
+        if bool(scenes.water[:, 0].any()):
+            self.backdrop = replace(self.backdrop, albedo=self._flooded())
+
+    def _flooded(self) -> torch.Tensor:
+        """The backdrop's albedo with water on its ground."""
+        backdrop, scenes = self.backdrop, self.scenes
+        # The ground is met at a sine of the eye's height over the distance.
+        angle = self.per_frame(self.pixel) / self.per_frame(scenes.eye[:, 2]).clamp_min(0.1)
+        footprint = backdrop.distance.square() * angle
+        water = scenes.water.repeat_interleave(self.frames, 0)
+        wet = flooded(backdrop.albedo, backdrop.point, footprint, water, scenes.clock.flatten())
+        return torch.where(backdrop.on_ground[..., None], wet, backdrop.albedo)
 
     def per_frame(self, values: torch.Tensor) -> torch.Tensor:
         """(B, ...) repeated to (F, 1, ...)."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from penumbra.training.scenes.objects import MAX_PARTS, Compound, Part, rotation, sample_compound
 from penumbra.training.scenes.settings import SceneSettings
 from penumbra.training.scenes.textures import sample_texture
+from penumbra.training.scenes.water import sample_water
 
 FloatArray = NDArray[np.float64]
 
@@ -31,6 +32,7 @@ class Scenes:
     ``sun_light``, ``sky_light`` (B, 3) irradiance over pi; ``mirror`` (B, 2) reflectance facing and roughness
     ``exposure`` (B, T); ``clock`` (B, T) time, 0 to 1 over a whole clip
     ``grain`` (B,) standard deviation in display units; ``patch`` (B, 6) x, y, width, height (shares), strength, speed
+    ``water`` (B, 16): see :func:`~penumbra.training.scenes.water.sample_water`; 0 where there is none
     ``mask_error`` (B, T, K, 4) shift x, shift y (pixels), blur (pixels), growth (pixels)
     ``noise_seed`` (B,) for the grain
     """
@@ -59,6 +61,7 @@ class Scenes:
     clock: torch.Tensor
     grain: torch.Tensor
     patch: torch.Tensor
+    water: torch.Tensor
     mask_error: torch.Tensor
     noise_seed: torch.Tensor
 
@@ -99,6 +102,9 @@ def _sample(settings: SceneSettings, random: np.random.Generator) -> dict[str, N
         "focal": camera["focal"],
     }
     drawn = {**look, **light, **moving, **_imperfections(settings, random)}
+    # Drawn last: scenes without water are the same as they ever were.
+    shore, _ = _on_ground(random, camera, settings.width / settings.height)
+    drawn["water"] = sample_water(random, camera["eye"], shore) * settings.water
     # As a camera would: half way to the exposure that makes any ground middle grey.
     drawn["exposure"] = drawn["exposure"] * (0.28 / float(ground.mean())) ** 0.5
     whole = {"part_kind", "noise_seed"}

@@ -20,7 +20,8 @@ class SceneSettings:
     ``version`` 1 is plain; 2 has lower suns and cameras and larger objects, as footage does.
     ``span`` is the share of the objects' whole paths that the clip covers: 1 for a whole clip, less for a short window.
     ``pan`` turns the camera about its centre. ``grain``, ``drift`` (exposure), ``patch`` (a piece of background that
-    moves by itself) and ``rough_masks`` (blurred, shifted, grown or shrunk) make clips as imperfect as footage.
+    moves by itself), ``water`` (that runs up a shore and back) and ``rough_masks`` (blurred, shifted, grown or shrunk)
+    make clips as imperfect as footage.
     """
 
     height: int = 64
@@ -35,6 +36,7 @@ class SceneSettings:
     drift: bool = False
     patch: bool = False
     rough_masks: bool = False
+    water: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (("height", 16, 4096), ("width", 16, 4096), ("frames", 1, 1000), ("objects", 1, 4)):
