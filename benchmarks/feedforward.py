@@ -73,7 +73,8 @@ def clip_of(count, height, width, objects):
     ones = np.ones((count, height, width), np.float32)
     names = tuple(f"object{k}" for k in range(objects))
     order = np.tile(np.arange(objects), (count, 1))
-    return WorkingClip(tuple(range(count)), names, frames, masks, np.zeros_like(frames), ones, order, DisplayEncoding())
+    background = np.zeros_like(frames)
+    return WorkingClip(tuple(range(count)), names, frames, masks, background, ones, ones, order, DisplayEncoding())
 
 
 def sliding(clip, session, window, stride):

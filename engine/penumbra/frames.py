@@ -172,6 +172,8 @@ class WorkingClip:
     ``masks``      (N, K, h, w) float32 coverage in [0, 1], objects in ``names``' order
     ``background`` (N, h, w, 3) the clean plate, as ``frames``
     ``valid``      (N, h, w) 1 where the clean plate was really seen at some frame, 0 where it was filled in
+    ``believed``   (N, h, w) in [0, 1] how far a difference from the clean plate is an object's or an effect's, and not
+                   the background's own
     ``order``      (N, K) indices into ``names``, back to front
     """
 
@@ -181,6 +183,7 @@ class WorkingClip:
     masks: FloatArray
     background: FloatArray
     valid: FloatArray
+    believed: FloatArray
     order: NDArray[np.int64]
     encoding: DisplayEncoding
 
@@ -194,6 +197,7 @@ class WorkingClip:
             (self.masks, (n, k, h, w)),
             (self.background, (n, h, w, 3)),
             (self.valid, (n, h, w)),
+            (self.believed, (n, h, w)),
             (self.order, (n, k)),
         ):
             if array.shape != shape:

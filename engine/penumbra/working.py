@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.arrays import create_array, open_array
+from penumbra.belief import Noise, belief
 from penumbra.color import DisplayEncoding, FloatArray, srgb_encode
 from penumbra.frames import Mask, Plate, Region, WorkingClip
 from penumbra.resizing import shrink
 from penumbra.storage import flush_files
-from penumbra.unrest import unrest
+from penumbra.unrest import smoothed, unrest
 
 PROXY_WIDTH = 960
 # The short side the network works at where the weights do not say: what a CPU refines in minutes.
@@ -112,21 +113,24 @@ def working_clip(
     ``clean_at(index)`` gives the clean plate (linear H x W x 3) and where it was seen (H x W); ``restless_at(index)``
     how much it moves by itself, ``missed_at(index)`` how much its edges differ that lie beside their place (H x W,
     display units). Outside the masks ``valid`` fades where either is much, or where the frame is far from its clean
-    plate around (:mod:`penumbra.unrest`): nobody shall be asked to explain water. The files are flushed; raises
-    OSError where there is no room for them.
+    plate around (:mod:`penumbra.unrest`): nobody shall be asked to explain water. ``believed`` is how far a difference
+    is larger than that. The files are flushed; raises OSError where there is no room for them.
     """
     count, size = len(numbers), small.size
     source, masks = small.array("frames"), cast("FloatArray", small.array("masks"))
-    shapes = {"encoded": (count, *size, 3), "background": (count, *size, 3), "valid": (count, *size)}
+    colours = dict.fromkeys(("encoded", "background"), (count, *size, 3))
+    shapes: dict[str, tuple[int, ...]] = {**colours, **dict.fromkeys(("valid", "believed"), (count, *size))}
     arrays = {name: create_array(small.folder / f"{name}.npy", np.float32, shape) for name, shape in shapes.items()}
     for index in range(count):
         clean, seen = clean_at(index)
         arrays["encoded"][index] = encoding.encode(np.asarray(source[index], np.float32))
         arrays["background"][index] = encoding.encode(shrink(clean, size))
-        moved = _moved(restless_at(index), arrays["encoded"][index], arrays["background"][index], masks[index].max(0))
+        shown, behind, covered = arrays["encoded"][index], arrays["background"][index], masks[index].max(0)
+        moved = _moved(restless_at(index), shown, behind, covered)
         missed = missed_at(index)
         moved = moved if missed is None else np.maximum(moved, shrink(missed, size))
-        arrays["valid"][index] = shrink(seen, size) * _credible(moved, masks[index])
+        arrays["valid"][index] = shrink(seen, size) * _credible(moved, covered)
+        arrays["believed"][index] = _believed(shown, behind, moved, covered)
         on_progress(index + 1, count)
     flush_files(small.folder / f"{name}.npy" for name in shapes)
     return load_working_clip(small, numbers, names, order, encoding)
@@ -140,10 +144,10 @@ def load_working_clip(
     encoding: DisplayEncoding,
 ) -> WorkingClip:
     """The clip that :func:`working_clip` left in its files."""
-    encoded, masks, background, valid = (
-        cast("FloatArray", small.array(name)) for name in ("encoded", "masks", "background", "valid")
+    encoded, masks, background, valid, believed = (
+        cast("FloatArray", small.array(name)) for name in ("encoded", "masks", "background", "valid", "believed")
     )
-    return WorkingClip(tuple(numbers), tuple(names), encoded, masks, background, valid, order, encoding)
+    return WorkingClip(tuple(numbers), tuple(names), encoded, masks, background, valid, believed, order, encoding)
 
 
 def _moved(restless: FloatArray | None, shown: FloatArray, behind: FloatArray, covered: FloatArray) -> FloatArray:
@@ -157,7 +161,16 @@ def _moved(restless: FloatArray | None, shown: FloatArray, behind: FloatArray, c
     return np.maximum(unrest(shown, behind, covered, over_time), over_time)
 
 
-def _credible(moved: FloatArray, masks: FloatArray) -> FloatArray:
-    """Weights (h, w) in [0, 1]: 1 where the background rests and inside masks (K, h, w), 1/2 at ``RESTLESS``."""
+def _credible(moved: FloatArray, covered: FloatArray) -> FloatArray:
+    """Weights (h, w) in [0, 1]: 1 where the background rests and where masks cover, 1/2 at ``RESTLESS``."""
     calm = 1 / (1 + (moved / np.float32(RESTLESS)) ** 2)
-    return np.asarray(np.maximum(calm, masks.max(0)), np.float32)
+    return np.asarray(np.maximum(calm, covered), np.float32)
+
+
+def _believed(shown: FloatArray, behind: FloatArray, moved: FloatArray, covered: FloatArray) -> FloatArray:
+    """(h, w) in [0, 1]: how far the difference of small pictures is an effect's or, where masks cover, an object's.
+
+    The plate's grain averages out of them: only what the background does by itself is between them and an effect.
+    """
+    size = np.sqrt(np.square(smoothed(shown - behind)).sum(-1))
+    return np.asarray(np.maximum(belief(size, Noise(), moved), covered), np.float32)

@@ -15,7 +15,7 @@ STAGES = ("read", "track", "clean plate", "prepare", "refine", "decompose", "lif
 MADE = {
     "read": ("frames.npy", "masks.npy", "luma.npy", "occupied.npy"),
     "clean_plate": ("clean_plate/*.npy",),
-    "prepared": ("encoded.npy", "background.npy", "valid.npy"),
+    "prepared": ("encoded.npy", "background.npy", "valid.npy", "believed.npy"),
     "weights": ("graphs/*.onnx", "refined.safetensors"),
     "low": ("low.npy",),
     "previews": ("../preview/*",),

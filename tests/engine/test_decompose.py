@@ -55,6 +55,7 @@ def clip_of(count: int, objects: int = 2, height: int = 32, width: int = 48) -> 
         masks=(random.random((count, objects, height, width)) > 0.7).astype(np.float32),
         background=np.zeros((count, height, width, 3), np.float32),
         valid=np.ones((count, height, width), np.float32),
+        believed=np.ones((count, height, width), np.float32),
         order=np.tile(np.arange(objects), (count, 1)),
         encoding=DisplayEncoding(),
     )

@@ -166,11 +166,10 @@ def with_room(room: int) -> Runtime:
 def small_clip(count: int = 9) -> WorkingClip:
     rng = np.random.default_rng(5)
     frames, masks = rng.random((count, 32, 32, 3), np.float32), rng.random((count, 2, 32, 32), np.float32)
-    order = np.tile(np.arange(2), (count, 1))
+    order, ones = np.tile(np.arange(2), (count, 1)), np.ones((count, 32, 32), np.float32)
     return WorkingClip(
-        tuple(range(count)), ("a", "b"), frames, masks, frames.copy(), np.ones((count, 32, 32), np.float32), order,
-        DisplayEncoding(),
-    )  # fmt: skip
+        tuple(range(count)), ("a", "b"), frames, masks, frames.copy(), ones, ones, order, DisplayEncoding()
+    )
 
 
 @pytest.mark.parametrize("room", [1, 3, 7])

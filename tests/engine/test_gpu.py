@@ -38,6 +38,7 @@ def working_clip(height: int, width: int, frames: int = 12, objects: int = 2) ->
         frames=images[0],
         background=images[1],
         valid=np.ones((frames, height, width), np.float32),
+        believed=np.ones((frames, height, width), np.float32),
         masks=clip.masks[0].contiguous().numpy(),
         order=clip.order[0].numpy(),
         numbers=tuple(range(1, frames + 1)),

@@ -47,7 +47,8 @@ def clip() -> WorkingClip:
         frames[t, 14:20, x + 5 : x + 10] *= 0.5
     valid = np.ones((count, SIZE, SIZE), np.float32)
     order = np.zeros((count, 1), np.int64)
-    return WorkingClip(tuple(range(count)), ("square",), frames, masks, background, valid, order, DisplayEncoding(1.0))
+    names, encoding = ("square",), DisplayEncoding(1.0)
+    return WorkingClip(tuple(range(count)), names, frames, masks, background, valid, valid, order, encoding)
 
 
 def test_effects_outside_masks_count_more(clip: WorkingClip) -> None:
@@ -58,6 +59,21 @@ def test_effects_outside_masks_count_more(clip: WorkingClip) -> None:
     assert weights[4, 4] == 1  # nothing
     restless = replace(clip, valid=np.full_like(clip.valid, 0.5))
     assert batch_weights(gather_batch(restless, np.arange(5)[None], np.array([[2]]), "cpu")).max() == 1
+
+
+def test_what_the_background_does_by_itself_is_not_to_be_explained(clip: WorkingClip) -> None:
+    believed = np.ones_like(clip.believed)
+    believed[:, :, :12] = 0
+    foam = clip.frames.copy()
+    foam[:, 24:28, 2:8] = 1.0
+    frames = torch.from_numpy(foam.transpose(0, 3, 1, 2)) * 2 - 1
+    batch = gather_batch(replace(clip, frames=foam, believed=believed), np.arange(5)[None], np.array([[2, 4]]), "cpu")
+    behind = batch.background[0, :, :, :, :12]
+    assert torch.equal(batch.explained[0, :, :, :, :12], behind)
+    assert torch.equal(batch.explained[0, :, 1, :, 12:], frames[4, :, :, 12:])
+    # The network sees all of it all the same.
+    assert torch.equal(batch.frames[0, :, 4], frames[4])
+    assert batch_weights(batch)[0, 0, :, :, :12].max() == 1
 
 
 def test_trained_weights_learn_from_the_first_step_on(clip: WorkingClip, tmp_path: Path) -> None:

@@ -182,7 +182,9 @@ def test_water_moves_on_the_ground_and_belongs_to_the_background():
 
 
 def test_only_ground_under_water_is_wet():
-    water = torch.tensor(sample_water(np.random.default_rng(3), np.array([0, -6, 2.0]), np.array([0, 1.0])))[None].float()
+    water = torch.tensor(sample_water(np.random.default_rng(3), np.array([0, -6, 2.0]), np.array([0, 1.0])))[
+        None
+    ].float()
     towards = water[0, 1:3]
     across = torch.linspace(-30, 30, 241)
     point = torch.cat([across[:, None] * towards + water[0, 3] * towards, torch.zeros(241, 1)], 1)[None]

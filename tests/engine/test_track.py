@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from penumbra.errors import CameraError, Stopped
-from penumbra.track import CameraTrack, locked_camera, track_camera
+from penumbra.track import CameraTrack, locked_camera, track_camera, tracker
 from penumbra.track.refine import _largest
 
 SIZE = (90, 160)
@@ -138,6 +138,36 @@ def test_a_cut_is_named_and_tracking_goes_on_after_it():
     to_first = np.linalg.inv(second.homographies[0]) @ second.homographies
     moved = CameraTrack(second.numbers, to_first / to_first[:, 2:, 2:], 0, False, second.quality, second.inliers)
     assert corner_errors(moved, panning(8)).mean() < 0.2
+
+
+def water_over(luma: np.ndarray, share: float) -> np.ndarray:
+    """The upper ``share`` of a clip replaced by waves that come across each other, all towards one side."""
+    rows, result = int(share * SIZE[0]), luma.copy()
+    pictures = [texture(seed, (200, 700)) for seed in (5, 6, 7)]
+    for n in range(len(luma)):
+        waves = [
+            seen_through(picture, camera(40 + speed * n, 40 + drift * n))
+            for picture, speed, drift in zip(pictures, (3.0, 2.2, 3.6), (0.2, -0.5, 0.6), strict=True)
+        ]
+        result[n, :rows] = np.clip(128 + (np.mean(waves, axis=0)[:rows] - 128) * 1.7, 0, 255).astype(np.uint8)
+    return result
+
+
+def test_a_locked_camera_before_much_water_is_locked_and_says_why(monkeypatch: pytest.MonkeyPatch):
+    luma = water_over(clip([camera(100, 100)] * 20), 0.8)
+    track = follow(luma)
+    assert track.locked
+    assert "taken as locked off" in track.warnings[0]
+    assert np.isfinite(track.quality).all()
+    monkeypatch.setattr(tracker, "_stands", lambda *arguments: False)
+    assert not follow(luma).locked  # the waves alone would have been followed
+
+
+def test_a_camera_that_moves_before_water_is_followed():
+    cameras = [camera(100 + 1.5 * n, 120 + 3 * np.sin(n / 4)) for n in range(20)]
+    track = follow(water_over(clip(cameras), 0.4))
+    assert not track.locked
+    assert corner_errors(track, cameras)[:, 2:].mean() < 0.5  # the corners of the ground
 
 
 def test_nothing_to_follow_is_taken_as_locked_with_a_warning():

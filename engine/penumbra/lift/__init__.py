@@ -3,8 +3,9 @@
 The network says which object owns which effect; the plate and the clean plate say exactly what the effect is.
 """
 
+from penumbra.belief import Noise
 from penumbra.lift.departure import follow_frame
-from penumbra.lift.evidence import Noise, measure_noise
+from penumbra.lift.evidence import measure_noise
 from penumbra.lift.frame import lift_frame
 from penumbra.lift.splits import split_layer
 

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.belief import Noise, belief, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray
-from penumbra.lift.evidence import Noise, belief, smoothstep
 from penumbra.lift.ownership import OUTSIDE
 from penumbra.patches import SHOWN, clone, find_patches, relation
 from penumbra.resizing import enlarge

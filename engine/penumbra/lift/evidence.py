@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.belief import Noise, belief
 from penumbra.color import HUGE, DisplayEncoding, FloatArray, finite
 
-# Least difference, in display units, ever taken for an effect: one and a half 8-bit levels over three channels.
-SMALLEST_EFFECT = 2.5 / 255
 # The grain of neighbouring pixels averages out over this kernel (a Gaussian of sigma 1); an effect's edge does not
 # move by it.
 SMOOTHING = np.array([1, 4, 6, 4, 1], np.float32) / 16
 HALO = len(SMOOTHING) // 2
 # How many thresholds the mean difference of many pixels must be to begin to be certain.
 PLAIN = 3
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The plate's own noise: the typical size of the smoothed difference to the clean plate where nothing happens.
-
-    ``level``: display units (root of the sum of squares over RGB), about 0.002 for clean 8-bit footage.
-    """
-
-    level: float = 0.0
-
-    @property
-    def threshold(self) -> float:
-        """The difference at which an effect begins to be believed."""
-        return max(3.0 * self.level, SMALLEST_EFFECT)
 
 
 def difference(plate: FloatArray, clean: FloatArray, encoding: DisplayEncoding) -> FloatArray:
@@ -70,18 +53,6 @@ def measure_noise(
     return Noise(float(np.median(levels)) if levels else 0.0)
 
 
-def belief(size: FloatArray, noise: Noise, restless: FloatArray | None = None) -> FloatArray:
-    """How far a difference (display units) counts as an effect, 0 to 1: smoothstep from one to two thresholds.
-
-    ``restless``: H x W deviation, display units, of a background that moves by itself; noise of its own place.
-    """
-    if restless is None:
-        return smoothstep(size, noise.threshold, 2 * noise.threshold)
-    ratio = np.asarray(size / np.maximum(np.float32(3) * restless, np.float32(noise.threshold)), np.float32)
-    # Most parts of most frames show no effect at all.
-    return smoothstep(ratio, 1, 2) if ratio.max() > 1 else np.zeros_like(ratio)
-
-
 def certainty(
     plate: FloatArray, clean: FloatArray, encoding: DisplayEncoding, noise: Noise, restless: FloatArray | None = None
 ) -> FloatArray:
@@ -92,13 +63,6 @@ def certainty(
     shown, behind = (encoding.encode(np.clip(image, -HUGE, HUGE)) for image in (plate, clean))
     size = np.sqrt(((shown - behind) ** 2).sum(-1))
     return belief(np.asarray(size / PLAIN, np.float32), noise, restless)
-
-
-def smoothstep(value: FloatArray, low: float, high: float) -> FloatArray:
-    """0 below ``low``, 1 above ``high``, 3t^2 - 2t^3 between."""
-    t = np.clip((value - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
-    step: FloatArray = (t * t * (3 - 2 * t)).astype(np.float32, copy=False)
-    return step
 
 
 @lru_cache(maxsize=4)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.belief import Noise, belief
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import Layer, LayerStack, Plate
-from penumbra.lift.evidence import HALO, Noise, belief, certainty, difference
+from penumbra.lift.evidence import HALO, certainty, difference
 from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of
 from penumbra.lift.solve import FLOOR, Precision, solve
 from penumbra.resizing import footprint, shrink

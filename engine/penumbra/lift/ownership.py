@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.belief import smoothstep
 from penumbra.color import FloatArray
-from penumbra.lift.evidence import smoothstep
 from penumbra.resizing import enlarge, footprint
 
 # Alpha of a pixel the network gives to nobody: its output is limited to tanh 3.

@@ -10,9 +10,9 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.belief import smoothstep
 from penumbra.color import FloatArray
 from penumbra.compositing import transmittances
-from penumbra.lift.evidence import smoothstep
 
 # Coverage below which the clean plate keeps the plate's own pixel, so that grain survives where nothing is owned.
 FLOOR = 0.02

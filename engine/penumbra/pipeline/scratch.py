@@ -11,7 +11,7 @@ PICTURES = "pictures"
 MADE = {
     "read": ("frames.npy", "masks.npy", "luma.npy", "occupied.npy"),
     "clean_plate": ("clean_plate/clean_plate.json",),
-    "prepared": ("encoded.npy", "background.npy", "valid.npy"),
+    "prepared": ("encoded.npy", "background.npy", "valid.npy", "believed.npy"),
     "weights": tuple(f"graphs/{name}.onnx" for name in GRAPH_NAMES),
     "low": ("low.npy",),
 }

@@ -26,6 +26,8 @@ ITERATIONS = 6
 CONVERGED = 0.01  # pixels
 FARTHEST = 5.0  # pixels from where the features placed the frame
 TUKEY = 4.685
+STRONG = 3.0  # 8-bit levels a pixel, from which on an edge says where it is
+IN_PLACE = 0.25  # of a pixel
 KEPT = 64  # prepared frames held in memory
 
 
@@ -152,6 +154,30 @@ def measure(sequence: Sequence, homographies: Matrices, index: int, sources: NDA
         residual = wanted - gain * values - offset
     spread = max(1.4826 * float(np.median(np.abs(residual))), 0.5)
     return float(np.median(np.abs(residual))), float((np.abs(residual) < TUKEY * spread).mean())
+
+
+def edges_held(sequence: Sequence, index: int, other: int, candidates: Matrices) -> NDArray[np.int64]:
+    """How many of a frame's strong edges are where each candidate (C, 3, 3) maps them to in another frame: (C,).
+
+    In place is what differs by less than the edge's slope over ``IN_PLACE`` of a pixel, exposure matched by an offset.
+    Counted are edges that every candidate lets both frames see.
+    """
+    pixels = _textured(sequence, index)
+    half = sequence.size[1] / 2
+    slope = np.hypot(pixels.slopes[:, 2], pixels.slopes[:, 5]) / half
+    strong = slope > STRONG
+    x, y = np.ascontiguousarray(pixels.points[strong].T)
+    free, image = sequence.picture(other).free, sequence.smooth(other)
+    shown = np.full((len(candidates), int(strong.sum())), np.nan)
+    for row, candidate in zip(shown, candidates, strict=True):
+        at_x, at_y, seen = _visible(candidate, x, y, free)
+        row[seen] = _sampled(image, at_x, at_y)
+    both = np.isfinite(shown).all(0)
+    if not both.any():
+        return np.zeros(len(candidates), np.int64)
+    away = shown[:, both] - pixels.values[strong][both]
+    away -= np.median(away, axis=1, keepdims=True)
+    return np.asarray((np.abs(away) < IN_PLACE * slope[strong][both]).sum(1), np.int64)
 
 
 def _textured(sequence: Sequence, index: int) -> _Pixels:

@@ -13,8 +13,8 @@ from penumbra.errors import Stopped
 from penumbra.frames import BoolArray
 from penumbra.track.camera import CameraTrack, locked_camera
 from penumbra.track.chain import Placement, chain
-from penumbra.track.geometry import Matrices, best_reference, displacement, proxy_to_plate, rebased
-from penumbra.track.refine import Sequence, measure, place, sources_of
+from penumbra.track.geometry import Matrices, best_reference, displacement, normalised, proxy_to_plate, rebased
+from penumbra.track.refine import Sequence, edges_held, measure, place, sources_of
 
 SWEEPS = 3
 STILL = 4.0  # proxy pixels: farther than this from where it began, by its features, a camera is moving for certain
@@ -23,6 +23,12 @@ SMALL = 13.0  # added per pixel of width: a small picture has less to fit to
 NO_GAIN = 0.985  # residual after moving over residual before, above which moving explains nothing
 POOR = 8.0  # 8-bit levels of median residual
 FEW = 0.5  # share of pixels that follow the camera
+MOVED = 1.0  # proxy pixels: by less it does not matter whether a camera moves
+PAIRS = 16  # of frames, compared for whether edges stay or follow
+_MOVING_BACKGROUND = (
+    "More of the background's edges stay where they are than follow any camera: it is taken as locked off, before water"
+    " or something else that moves. If the camera moves, give --camera its homographies."
+)
 
 
 def track_camera(
@@ -53,16 +59,20 @@ def track_camera(
     if not (placement.scene[1:] >= 0).any():
         sentence = "The camera could not be followed at any frame: the picture outside the masks has too little detail."
         return locked_camera(numbers, [f"{sentence} It is taken as locked off."])
-    if _is_locked(sequence, placement):
-        homographies, locked, reference = np.tile(np.eye(3), (len(sequence), 1, 1)), True, 0
+    locked, aside = _is_locked(sequence, placement), []
+    if not locked:
+        homographies = _refined(sequence, placement, tick)
+        locked = _stands(sequence, homographies, placement.scene)
+        aside = [_MOVING_BACKGROUND] if locked else []
+    if locked:
+        homographies, reference = np.tile(np.eye(3), (len(sequence), 1, 1)), 0
     else:
-        homographies, locked = _refined(sequence, placement, tick), False
         reference = best_reference(homographies, sequence.size)
         homographies = rebased(homographies, reference)
     scene = np.zeros_like(placement.scene) if locked else placement.scene
     quality, inliers = _measured(sequence, homographies, scene, tick)
     tick.finish()
-    warnings = [] if locked else _warnings(numbers, placement, quality, inliers)
+    warnings = aside if locked else _warnings(numbers, placement, quality, inliers)
     plate = homographies if locked else proxy_to_plate(homographies, scale)
     return CameraTrack(tuple(numbers), plate, reference, locked, quality, inliers, tuple(warnings))
 
@@ -102,6 +112,24 @@ def _is_locked(sequence: Sequence, placement: Placement) -> bool:
     limit = LOCKED + SMALL / sequence.size[1]
     small = np.quantile(distances, 0.75) < limit and max(distances) < 3 * limit
     return bool(small or np.quantile(gains, 0.25) > NO_GAIN)
+
+
+def _stands(sequence: Sequence, homographies: Matrices, scene: NDArray[np.int64]) -> bool:
+    """Whether as many edges stay where they are as follow the camera that was found: it followed water, or a crowd.
+
+    Told from frames half a clip apart: what rests is in its place then, too, and what moves by itself is not.
+    """
+    held, apart = np.zeros(2, np.int64), 0.0
+    found = np.flatnonzero(scene >= 0)
+    for index in np.unique(found[np.linspace(0, len(found) - 1, PAIRS).astype(int)]).tolist():
+        others = np.flatnonzero(scene == scene[index])
+        other = int(others[np.argmin(np.abs(np.abs(others - index) - len(sequence) / 2))])
+        if other == index:
+            continue
+        relative = normalised(np.linalg.inv(homographies[other]) @ homographies[index])
+        apart = max(apart, float(displacement(relative, sequence.size)))
+        held += edges_held(sequence, index, other, np.stack([np.eye(3), relative]))
+    return apart > MOVED and bool(held[0] >= held[1])
 
 
 def _refined(sequence: Sequence, placement: Placement, tick: _Progress) -> Matrices:

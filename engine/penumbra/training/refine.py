@@ -73,13 +73,18 @@ class RefineResult:
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows of the clip as the network takes them, objects back to front (B samples, K objects, T, D frames)."""
+    """Windows of the clip as the network takes them, objects back to front (B samples, K objects, T, D frames).
+
+    ``explained`` (B, 3, D, H, W) is what the layers over ``background`` shall come to: the target frames, but for what
+    the background does by itself.
+    """
 
     frames: Tensor
     masks: Tensor
     visible: Tensor
     targets: Tensor
     background: Tensor
+    explained: Tensor
     valid: Tensor
 
     def at_targets(self, array: Tensor) -> Tensor:
@@ -264,7 +269,7 @@ class _Trainer:
             rgba = network(batch.frames, batch.masks, batch.visible, batch.targets)
         terms = layer_losses(
             rgba.float(),
-            batch.at_targets(batch.frames),
+            batch.explained,
             batch.at_targets(batch.masks),
             batch.background,
             torch.ones_like(batch.targets, dtype=torch.float32),
@@ -336,8 +341,8 @@ def out_of_memory(error: RuntimeError) -> bool:
 
 def batch_weights(batch: Batch) -> Tensor:
     """What each pixel counts in reconstruction (B, 1, D, H, W): more for effects outside all masks."""
-    frames, masks = batch.at_targets(batch.frames), batch.at_targets(batch.masks)
-    return effect_weights(frames, batch.background, masks, batch.valid[:, 0] > CREDIBLE, EFFECT_WEIGHT)
+    masks = batch.at_targets(batch.masks)
+    return effect_weights(batch.explained, batch.background, masks, batch.valid[:, 0] > CREDIBLE, EFFECT_WEIGHT)
 
 
 def batch_size(clip: WorkingClip, device: str = "cpu") -> int:
@@ -388,6 +393,9 @@ def gather_batch(clip: WorkingClip, indices: np.ndarray[Any, Any], targets: np.n
     masks = clip.masks[indices].transpose(0, 2, 1, 3, 4)[rows, order]
     visible = np.ones(indices.shape, np.float32)
     visible[rows, targets] = 0
+    background, believed = clip.background[target_frames], clip.believed[target_frames][..., None]
+    # Asked to explain water, layers claim a little of it everywhere; shown that it is nothing, they learn to leave it.
+    explained = background + believed * (clip.frames[target_frames] - background)
 
     def tensor(array: np.ndarray[Any, Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
@@ -397,7 +405,8 @@ def gather_batch(clip: WorkingClip, indices: np.ndarray[Any, Any], targets: np.n
         masks=tensor(masks) * 2 - 1,
         visible=tensor(visible),
         targets=tensor(targets.astype(np.int64)),
-        background=tensor(clip.background[target_frames].transpose(0, 4, 1, 2, 3)) * 2 - 1,
+        background=tensor(background.transpose(0, 4, 1, 2, 3)) * 2 - 1,
+        explained=tensor(explained.transpose(0, 4, 1, 2, 3)) * 2 - 1,
         valid=tensor(clip.valid[target_frames][:, None]),
     )
 

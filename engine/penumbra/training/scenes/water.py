@@ -69,17 +69,22 @@ def flooded(
     front = column(_REACH) * (swing * time + column(_PHASE)).sin()
     for index in range(1, _MEANDERS + 1):
         turn = 1.3 * 1.9**index / column(_REACH).clamp_min(0.1) * 0.2
-        front = front + 0.5 * 0.6**index * column(_REACH) * (
-            turn * along + swing * (0.4 + 0.3 * index) * time + 2.4 * index * column(_PHASE)
-        ).sin()
+        front = (
+            front
+            + 0.5
+            * 0.6**index
+            * column(_REACH)
+            * (turn * along + swing * (0.4 + 0.3 * index) * time + 2.4 * index * column(_PHASE)).sin()
+        )
     depth = across - front
     edge = torch.sigmoid(depth / (0.5 * footprint).clamp_min(0.01))
     wet = torch.sigmoid((across + 1.5 * column(_REACH)) / (2 * footprint).clamp_min(0.05))
     ground = albedo * (1 - (1 - _WET) * wet)[..., None]
     shallow = (-depth.clamp_min(0) / column(_CLEAR)).exp()[..., None]
-    body = water[:, None, _TINT] * (1 + column(_ROUGH) * _ripples(depth, along, time * swing, column(_RIPPLE), footprint))[
-        ..., None
-    ]
+    body = (
+        water[:, None, _TINT]
+        * (1 + column(_ROUGH) * _ripples(depth, along, time * swing, column(_RIPPLE), footprint))[..., None]
+    )
     sea = ground * shallow + body.clamp_min(0.01) * (1 - shallow)
     foam = _foam(depth, along, time * swing, column(_BAND), column(_LACE), footprint)
     foam = (column(_FOAM) * foam).clamp(0, 1)[..., None]

@@ -1,0 +1,46 @@
+"""When a difference to the clean plate is an effect: where it is larger than what the background does by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from penumbra.color import FloatArray
+
+# Least difference, in display units, ever taken for an effect: one and a half 8-bit levels over three channels.
+SMALLEST_EFFECT = 2.5 / 255
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The plate's own noise: the typical size of the smoothed difference to the clean plate where nothing happens.
+
+    ``level``: display units (root of the sum of squares over RGB), about 0.002 for clean 8-bit footage.
+    """
+
+    level: float = 0.0
+
+    @property
+    def threshold(self) -> float:
+        """The difference at which an effect begins to be believed."""
+        return max(3.0 * self.level, SMALLEST_EFFECT)
+
+
+def belief(size: FloatArray, noise: Noise, restless: FloatArray | None = None) -> FloatArray:
+    """How far a difference (display units) counts as an effect, 0 to 1: smoothstep from one to two thresholds.
+
+    ``restless``: H x W deviation, display units, of a background that moves by itself; noise of its own place.
+    """
+    if restless is None:
+        return smoothstep(size, noise.threshold, 2 * noise.threshold)
+    ratio = np.asarray(size / np.maximum(np.float32(3) * restless, np.float32(noise.threshold)), np.float32)
+    # Most parts of most frames show no effect at all.
+    return smoothstep(ratio, 1, 2) if ratio.max() > 1 else np.zeros_like(ratio)
+
+
+def smoothstep(value: FloatArray, low: float, high: float) -> FloatArray:
+    """0 below ``low``, 1 above ``high``, 3t^2 - 2t^3 between."""
+    t = np.clip((value - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
+    step: FloatArray = (t * t * (3 - 2 * t)).astype(np.float32, copy=False)
+    return step

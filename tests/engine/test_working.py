@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from penumbra.color import DisplayEncoding
+from penumbra.frames import Mask, Plate, Region, WorkingClip
+from penumbra.working import SmallClip, working_clip
+
+SIZE, COUNT = (64, 96), 6
+CANVAS = Region(0, 0, SIZE[1], SIZE[0])
+WATER, OBJECT, SHADOW = np.s_[..., :24, :], np.s_[..., 30:44, 40:48], np.s_[..., 38:46, 48:60]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> WorkingClip:
+    """Calm ground with an object and its shadow, and a strip that glitters in every frame."""
+    random = np.random.default_rng(4)
+    clean = np.full((*SIZE, 3), 0.4, np.float32)
+    clean[:24] = (0.1, 0.2, 0.3)
+    small = SmallClip(tmp_path_factory.mktemp("small"), COUNT, 1, CANVAS, SIZE)
+    small.create()
+    for index in range(COUNT):
+        plate, mask = clean.copy(), np.zeros(SIZE, np.float32)
+        plate[:24] *= np.exp(random.normal(0, 0.4, (24, SIZE[1], 1))).astype(np.float32)
+        plate[38:46, 48:60] *= 0.4
+        plate[30:44, 40:48], mask[OBJECT] = (0.7, 0.1, 0.1), 1
+        small.add(index, Plate(index, plate, CANVAS, CANVAS), [Mask(index, mask)])
+    return working_clip(
+        small, range(COUNT), ("figure",), np.zeros((COUNT, 1), np.int64),
+        lambda index: (clean, np.ones(SIZE, np.float32)), DisplayEncoding(), lambda done, total: None,
+    )  # fmt: skip
+
+
+def test_refinement_is_asked_to_explain_objects_and_effects_and_not_what_glitters(clip: WorkingClip) -> None:
+    believed = clip.believed
+    assert (believed[OBJECT] == 1).all()
+    assert believed[SHADOW].min() > 0.95
+    assert believed[WATER].mean() < 0.03
+    differing = np.abs(clip.frames - clip.background).max(-1) > 0.05
+    assert differing[WATER].mean() > 0.3
+    assert believed[:, 50:].max() == 0
+
+
+def test_what_moves_by_itself_counts_less(clip: WorkingClip) -> None:
+    assert clip.valid[:, 50:].min() > 0.9
+    assert clip.valid[:, :20].mean() < 0.6
+    assert (clip.valid[OBJECT] == 1).all()
