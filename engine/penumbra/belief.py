@@ -34,9 +34,14 @@ def belief(size: FloatArray, noise: Noise, restless: FloatArray | None = None) -
     """
     if restless is None:
         return smoothstep(size, noise.threshold, 2 * noise.threshold)
-    ratio = np.asarray(size / np.maximum(np.float32(3) * restless, np.float32(noise.threshold)), np.float32)
+    ratio = multiple(size, noise, restless)
     # Most parts of most frames show no effect at all.
     return smoothstep(ratio, 1, 2) if ratio.max() > 1 else np.zeros_like(ratio)
+
+
+def multiple(size: FloatArray, noise: Noise, restless: FloatArray) -> FloatArray:
+    """How many times the threshold a difference is, arguments as :func:`belief` has them."""
+    return np.asarray(size / np.maximum(np.float32(3) * restless, np.float32(noise.threshold)), np.float32)
 
 
 def smoothstep(value: FloatArray, low: float, high: float) -> FloatArray:

@@ -172,8 +172,8 @@ class WorkingClip:
     ``masks``      (N, K, h, w) float32 coverage in [0, 1], objects in ``names``' order
     ``background`` (N, h, w, 3) the clean plate, as ``frames``
     ``valid``      (N, h, w) 1 where the clean plate was really seen at some frame, 0 where it was filled in
-    ``believed``   (N, h, w) in [0, 1] how far a difference from the clean plate is an object's or an effect's, and not
-                   the background's own
+    ``believed``   (N, h, w) in [0, 1] how much of a difference from the clean plate objects and effects are to explain:
+                   all where the background rests and in masks, elsewhere what it does not do by itself
     ``order``      (N, K) indices into ``names``, back to front
     """
 

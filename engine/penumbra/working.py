@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.arrays import create_array, open_array
-from penumbra.belief import Noise, belief
+from penumbra.belief import Noise, belief, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray, srgb_encode
 from penumbra.frames import Mask, Plate, Region, WorkingClip
 from penumbra.resizing import shrink
@@ -23,6 +23,7 @@ SHORT_SIDE = 64
 MULTIPLE = 16
 ARRAYS = ("frames", "masks", "luma", "occupied")
 RESTLESS = 8 / 255  # display units of a background's own motion that halve what its reconstruction counts
+RESTLESS_FROM = (1.5 / 255, 3 / 255)  # the same, from which on a difference needs to be certain, and must be
 OCCUPIED = 0.04  # mask coverage from which a pixel counts as inside
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -114,7 +115,7 @@ def working_clip(
     how much it moves by itself, ``missed_at(index)`` how much its edges differ that lie beside their place (H x W,
     display units). Outside the masks ``valid`` fades where either is much, or where the frame is far from its clean
     plate around (:mod:`penumbra.unrest`): nobody shall be asked to explain water. ``believed`` is how far a difference
-    is larger than that. The files are flushed; raises OSError where there is no room for them.
+    there is larger than that. The files are flushed; raises OSError where there is no room for them.
     """
     count, size = len(numbers), small.size
     source, masks = small.array("frames"), cast("FloatArray", small.array("masks"))
@@ -168,9 +169,11 @@ def _credible(moved: FloatArray, covered: FloatArray) -> FloatArray:
 
 
 def _believed(shown: FloatArray, behind: FloatArray, moved: FloatArray, covered: FloatArray) -> FloatArray:
-    """(h, w) in [0, 1]: how far the difference of small pictures is an effect's or, where masks cover, an object's.
+    """(h, w) in [0, 1]: how much of the difference of small pictures objects and effects are to explain.
 
     The plate's grain averages out of them: only what the background does by itself is between them and an effect.
     """
     size = np.sqrt(np.square(smoothed(shown - behind)).sum(-1))
-    return np.asarray(np.maximum(belief(size, Noise(), moved), covered), np.float32)
+    # The faint ends of an effect, of which nobody could be certain, teach where it goes where the background rests.
+    calm = 1 - smoothstep(moved, *RESTLESS_FROM)
+    return np.asarray(np.maximum.reduce([belief(size, Noise(), moved), calm, covered]), np.float32)

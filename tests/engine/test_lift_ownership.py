@@ -17,13 +17,13 @@ SIZE = (128, 192)
 GROUND = 0.4
 
 
-def lifted(plate, clean, masks, low, order=None, encoding=None, precision=Precision.HALF, lines=None):
+def lifted(plate, clean, masks, low, order=None, encoding=None, precision=Precision.HALF, lines=None, restless=None):
     region = Region(0, 0, plate.shape[1], plate.shape[0])
     names = [f"o{i}" for i in range(len(masks))]
     order = np.arange(len(masks)) if order is None else np.array(order)
     stack = lift_frame(
         Plate(1, plate, region, region), clean, masks, low, names, order, encoding or DisplayEncoding(),
-        Noise(0.0005), precision, lines=lines,
+        Noise(0.0005), precision, restless, lines,
     )  # fmt: skip
     return stack, {layer.name: layer.pixels for layer in stack.layers}
 
@@ -277,3 +277,25 @@ def test_where_the_plate_moves_by_itself_little_is_believed():
     assert alpha[80, 70] > 0.04
     assert alpha[80, 45] == 0
     assert excess(stack, plate) <= 0
+
+
+@pytest.mark.parametrize(("restless", "most"), [(0.0, 1.0), (0.02, 0.02)])
+def test_water_beside_a_body_is_not_the_bodys_because_nothing_parts_them(restless: float, most: float):
+    """Twice as far from the clean plate as water goes by itself: certain, were the ground at rest."""
+    water = box(20, 44, 56, 100)
+    plate, clean = scene(OBJECTS, [water], depth=0.25)
+    low = network(OBJECTS, least=0.004)
+    alpha = lifted(plate, clean, OBJECTS, low, restless=np.full(SIZE, restless, np.float32))[1]["o0"][..., 3]
+    beside = alpha[24:40, 62:90]
+    assert beside.max() <= most
+    assert beside.max() > 0.9 * 0.25 or restless
+
+
+def test_a_shadow_on_water_far_darker_than_water_goes_is_carried_on_to_its_end():
+    shadow = box(60, 70, 40, 100)
+    plate, clean = scene(OBJECTS, [shadow], depth=0.6)
+    told = shadow * np.clip(1 - np.arange(SIZE[1]) / 80, 0, 1)[None].astype(np.float32)
+    low = network([np.maximum(OBJECTS[0], 0.4 * told), OBJECTS[1]])
+    alpha = lifted(plate, clean, OBJECTS, low, restless=np.full(SIZE, 0.02, np.float32))[1]["o0"][..., 3]
+    assert alpha[62:68, 42:96].min() > 0.5
+    assert alpha[80:].max() < 0.02

@@ -39,7 +39,7 @@ def test_refinement_is_asked_to_explain_objects_and_effects_and_not_what_glitter
     assert believed[WATER].mean() < 0.03
     differing = np.abs(clip.frames - clip.background).max(-1) > 0.05
     assert differing[WATER].mean() > 0.3
-    assert believed[:, 50:].max() == 0
+    assert believed[:, 50:].min() == 1  # where the background rests every difference teaches, the faintest too
 
 
 def test_what_moves_by_itself_counts_less(clip: WorkingClip) -> None:

@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.belief import Noise, belief
+from penumbra.belief import Noise, belief, multiple, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import Layer, LayerStack, Plate
 from penumbra.lift.evidence import HALO, certainty, difference
@@ -20,6 +21,9 @@ from penumbra.resizing import footprint, shrink
 from penumbra.tiling import Tile, tiles_of
 
 GAIN = 8
+# What the background does by itself, display units, from which on a difference alone says nothing of an owner; unless
+# it is so many times the threshold, which a shadow on foam is and foam is not.
+RESTLESS, OVERWHELMING = (2.5 / 255, 4 / 255), (3.5, 5.5)
 # A layer whose alpha stays below this has no presence above the floor: 1 - (1 - a)^GAIN.
 FAINTEST = 1 - (1 - FLOOR) ** (1 / GAIN)
 
@@ -50,6 +54,16 @@ class _Frame:
     def unmasked(self, tile: Tile) -> bool:
         """Whether no mask touches a tile."""
         return (tile[0].start, tile[1].start) not in self.masked
+
+
+class _Shown(NamedTuple):
+    """What the plate shows outside all masks (each H x W): belief in ``effects``; those ``overwhelming`` where the
+    background is restless; where it is ``outside``.
+    """
+
+    effects: FloatArray
+    overwhelming: FloatArray
+    outside: FloatArray
 
 
 def lift_frame(
@@ -93,9 +107,9 @@ def lift_frame(
         restless, _masked(masks, plate.canvas.shape),
     )  # fmt: skip
     height, width = plate.canvas.shape
-    effects, outside = np.zeros((height, width), np.float32), np.ones((height, width), np.float32)
-    _for_tiles(tiles_of((height, width)), lambda tile: _show(frame, tile, effects, outside))
-    ownership = _fit(frame, sorted_low, effects, outside, lines)
+    shown = _Shown(*(np.full((height, width), value, np.float32) for value in (0, 0, 1)))
+    _for_tiles(tiles_of((height, width)), lambda tile: _show(frame, tile, shown))
+    ownership, effects = _fit(frame, sorted_low, shown, lines), shown.effects
     owned, plain = _divided(frame, ownership, effects)
     background = np.empty((height, width, 3), np.float32)
     _for_tiles(plain, lambda tile: _keep(frame, tile, precision, background))
@@ -116,33 +130,37 @@ def _masked(masks: Sequence[FloatArray], shape: tuple[int, int]) -> frozenset[tu
     return frozenset((rows.start, columns.start) for rows, columns in touched)
 
 
-def _show(frame: _Frame, tile: Tile, effects: FloatArray, outside: FloatArray) -> None:
-    """Writes a tile of belief in effects outside all masks, and of where that is (both H x W)."""
+def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
+    """Writes a tile of what the plate shows."""
     if frame.silent(tile) and frame.unmasked(tile):
         return
-    wide, inner = _widened(tile, effects.shape)
+    wide, inner = _widened(tile, shown.effects.shape)
     size = difference(frame.plate[wide], frame.clean[wide], frame.encoding)[inner]
-    believed = belief(size, frame.noise, None if frame.restless is None else frame.restless[tile])
-    if frame.unmasked(tile):
-        effects[tile] = believed
-        return
-    free = np.maximum.reduce([mask[tile] for mask in frame.masks]) < OUTSIDE
-    effects[tile] = believed * free
-    outside[tile] = free
+    restless = None if frame.restless is None else frame.restless[tile]
+    free: FloatArray | float = 1.0
+    if not frame.unmasked(tile):
+        outside = np.maximum.reduce([mask[tile] for mask in frame.masks]) < OUTSIDE
+        shown.outside[tile] = free = outside.astype(np.float32)
+    shown.effects[tile] = belief(size, frame.noise, restless) * free
+    if restless is not None and restless.max() > RESTLESS[0]:
+        shown.overwhelming[tile] = smoothstep(multiple(size, frame.noise, restless), *OVERWHELMING) * free
 
 
-def _fit(frame: _Frame, low: FloatArray, effects: FloatArray, outside: FloatArray, lines: int) -> Ownership:
+def _fit(frame: _Frame, low: FloatArray, shown: _Shown, lines: int) -> Ownership:
     size = low.shape[1:3]
+    restless = np.zeros(size, np.float32) if frame.restless is None else shrink(frame.restless, size)
+    effects = shrink(shown.effects, size)
+    overwhelming = np.clip(shrink(shown.overwhelming, size) / np.maximum(effects, np.float32(1e-3)), 0, 1)
     return fit_ownership(
         np.clip(low[..., 3], 0, 1),
         np.maximum(frame.encoding.decode(np.ascontiguousarray(low[..., :3])), 0),
         np.stack([shrink(mask, size) for mask in frame.masks]),
-        shrink(effects, size),
-        shrink(outside, size),
+        effects,
+        shrink(shown.outside, size),
         certainty(
-            shrink(frame.plate, size), shrink(frame.clean, size), frame.encoding, frame.noise,
-            None if frame.restless is None else shrink(frame.restless, size),
+            shrink(frame.plate, size), shrink(frame.clean, size), frame.encoding, frame.noise, restless
         ),
+        np.maximum(1 - smoothstep(restless, *RESTLESS), overwhelming),
         lines,
     )  # fmt: skip
 

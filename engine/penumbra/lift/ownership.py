@@ -21,6 +21,8 @@ from penumbra.resizing import enlarge, footprint
 
 # Alpha of a pixel the network gives to nobody: its output is limited to tanh 3.
 LEAST_ALPHA = np.float32((1 - np.tanh(3.0)) / 2)
+# Added to it where the background moves by itself: there nobody owns by the network's faintest alpha.
+RESTLESS_LEAST = np.float32(0.02)
 # At 64 small lines, how often what is known of one small pixel is averaged with its neighbours', never across places
 # that show no effect; and how many pixels a share is carried on into effects that the network gives to nobody.
 AVERAGINGS = 16
@@ -72,7 +74,7 @@ class Ownership:
 
 def fit_ownership(
     alphas: FloatArray, colours: FloatArray, masks: FloatArray, effects: FloatArray, outside: FloatArray,
-    certain: FloatArray, lines: int,
+    certain: FloatArray, calm: FloatArray, lines: int,
 ) -> Ownership:  # fmt: skip
     """The coefficients that explain the network's layers.
 
@@ -83,18 +85,20 @@ def fit_ownership(
         effects: (h, w) mean belief in an effect, counted outside all masks only.
         outside: (h, w) share of pixels outside all masks.
         certain: (h, w) how certainly every small pixel, taken as a whole, differs from the clean plate.
+        calm: (h, w) in [0, 1] where the background does nothing by itself that could be taken for an effect.
         lines: height of the whole frame in small pixels, which distances go by; h unless this is a part of it.
     """
     averagings = _scaled(AVERAGINGS, lines)
-    own = np.clip(alphas - LEAST_ALPHA, 0, 1)
+    own = np.clip(alphas - LEAST_ALPHA - RESTLESS_LEAST * (1 - calm), 0, 1)
     beyond = np.maximum(own - masks, 0)
     shown = np.asarray(effects / np.maximum(outside, np.float32(0.25)), np.float32)
-    opening = _opening(shown)
+    opening = _opening(shown) * calm
     share = _fit(beyond * outside, effects * outside, opening, beyond, averagings)
     falling = _fit_falling(np.maximum(beyond - share * effects, 0), masks, _scaled(1, lines))
     share = _spread(np.maximum(share, BESIDE * own), opening * FADING, _scaled(STEPS, lines))
     vacant = 1 - smoothstep(np.asarray(1 - np.prod(1 - share, axis=0), np.float32), *OWNED)
-    sure = np.maximum(smoothstep(shown, *SURE), certain * (outside > WHOLLY_OUTSIDE))
+    # Foam beside a body differs for certain, too, and is not the body's.
+    sure = np.maximum(smoothstep(shown, *SURE), certain * (outside > WHOLLY_OUTSIDE)) * calm
     share = _spread(share, sure * vacant * SURE_FADING, _scaled(SURE_STEPS, lines))
     around = _average(effects, opening, averagings) / (_average(outside, opening, averagings) + np.float32(1e-3))
     each = np.concatenate([share[:, None], falling[:, None], colours.transpose(0, 3, 1, 2)], axis=1)
