@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from penumbra.color import FloatArray
 
 # Least difference, in display units, ever taken for an effect: one and a half 8-bit levels over three channels.
 SMALLEST_EFFECT = 2.5 / 255
+# By how much every channel must fall for a shadow, and how unlike the channels may fall, as a share of their mean fall.
+DARKER, ALIKE = (0.05, 0.1), (0.8, 1.0)
+DARKEST = np.float32(2.0**-8)  # linear; added to both, for in black nothing can be told
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,20 @@ def belief(size: FloatArray, noise: Noise, restless: FloatArray | None = None) -
 def multiple(size: FloatArray, noise: Noise, restless: FloatArray) -> FloatArray:
     """How many times the threshold a difference is, arguments as :func:`belief` has them."""
     return np.asarray(size / np.maximum(np.float32(3) * restless, np.float32(noise.threshold)), np.float32)
+
+
+def darkened_alike(plate: FloatArray, clean: FloatArray) -> FloatArray:
+    """How far the difference of two linear H x W x 3 images is what a shadow does: H x W in [0, 1].
+
+    A shadow takes a share of the light, of about the same size in every channel. Foam before water, sand where foam was
+    and water where foam was change the hue at least as much as they darken, or do not darken.
+    """
+    shown, behind = (cv2.blur(np.maximum(image, 0), (3, 3)) + DARKEST for image in (plate, clean))
+    kept = np.minimum(shown / behind, 2)
+    most = kept.max(-1)
+    fall = np.maximum(1 - kept.mean(-1), np.float32(1e-3))
+    unlike = (most - kept.min(-1)) / fall
+    return np.asarray(smoothstep(1 - most, *DARKER) * (1 - smoothstep(unlike, *ALIKE)), np.float32)
 
 
 def smoothstep(value: FloatArray, low: float, high: float) -> FloatArray:

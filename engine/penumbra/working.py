@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.arrays import create_array, open_array
-from penumbra.belief import Noise, belief, smoothstep
+from penumbra.belief import Noise, belief, darkened_alike, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray, srgb_encode
 from penumbra.frames import Mask, Plate, Region, WorkingClip
 from penumbra.resizing import shrink
@@ -124,14 +124,15 @@ def working_clip(
     arrays = {name: create_array(small.folder / f"{name}.npy", np.float32, shape) for name, shape in shapes.items()}
     for index in range(count):
         clean, seen = clean_at(index)
-        arrays["encoded"][index] = encoding.encode(np.asarray(source[index], np.float32))
-        arrays["background"][index] = encoding.encode(shrink(clean, size))
+        plate, behind_it = np.asarray(source[index], np.float32), shrink(clean, size)
+        arrays["encoded"][index], arrays["background"][index] = encoding.encode(plate), encoding.encode(behind_it)
         shown, behind, covered = arrays["encoded"][index], arrays["background"][index], masks[index].max(0)
         moved = _moved(restless_at(index), shown, behind, covered)
         missed = missed_at(index)
         moved = moved if missed is None else np.maximum(moved, shrink(missed, size))
         arrays["valid"][index] = shrink(seen, size) * _credible(moved, covered)
-        arrays["believed"][index] = _believed(shown, behind, moved, covered)
+        shadow = darkened_alike(plate, behind_it)
+        arrays["believed"][index] = np.maximum.reduce([_believed(shown, behind, moved), shadow, covered])
         on_progress(index + 1, count)
     flush_files(small.folder / f"{name}.npy" for name in shapes)
     return load_working_clip(small, numbers, names, order, encoding)
@@ -168,12 +169,11 @@ def _credible(moved: FloatArray, covered: FloatArray) -> FloatArray:
     return np.asarray(np.maximum(calm, covered), np.float32)
 
 
-def _believed(shown: FloatArray, behind: FloatArray, moved: FloatArray, covered: FloatArray) -> FloatArray:
-    """(h, w) in [0, 1]: how much of the difference of small pictures objects and effects are to explain.
+def _believed(shown: FloatArray, behind: FloatArray, moved: FloatArray) -> FloatArray:
+    """(h, w) in [0, 1]: how far a difference of small pictures is none that the background makes by itself.
 
     The plate's grain averages out of them: only what the background does by itself is between them and an effect.
     """
     size = np.sqrt(np.square(smoothed(shown - behind)).sum(-1))
     # The faint ends of an effect, of which nobody could be certain, teach where it goes where the background rests.
-    calm = 1 - smoothstep(moved, *RESTLESS_FROM)
-    return np.asarray(np.maximum.reduce([belief(size, Noise(), moved), calm, covered]), np.float32)
+    return np.asarray(np.maximum(belief(size, Noise(), moved), 1 - smoothstep(moved, *RESTLESS_FROM)), np.float32)

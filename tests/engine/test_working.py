@@ -22,7 +22,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> WorkingClip:
     small.create()
     for index in range(COUNT):
         plate, mask = clean.copy(), np.zeros(SIZE, np.float32)
-        plate[:24] *= np.exp(random.normal(0, 0.4, (24, SIZE[1], 1))).astype(np.float32)
+        plate[:24] += np.abs(random.normal(0, 0.08, (24, SIZE[1], 1))).astype(np.float32)
         plate[38:46, 48:60] *= 0.4
         plate[30:44, 40:48], mask[OBJECT] = (0.7, 0.1, 0.1), 1
         small.add(index, Plate(index, plate, CANVAS, CANVAS), [Mask(index, mask)])

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.belief import Noise, belief, multiple, smoothstep
+from penumbra.belief import Noise, belief, darkened_alike, multiple, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import Layer, LayerStack, Plate
 from penumbra.lift.evidence import HALO, certainty, difference
@@ -22,7 +22,7 @@ from penumbra.tiling import Tile, tiles_of
 
 GAIN = 8
 # What the background does by itself, display units, from which on a difference alone says nothing of an owner; unless
-# it is so many times the threshold, which a shadow on foam is and foam is not.
+# it is a shadow's kind, or so many times the threshold as foam is not.
 RESTLESS, OVERWHELMING = (2.5 / 255, 4 / 255), (3.5, 5.5)
 # A layer whose alpha stays below this has no presence above the floor: 1 - (1 - a)^GAIN.
 FAINTEST = 1 - (1 - FLOOR) ** (1 / GAIN)
@@ -57,12 +57,12 @@ class _Frame:
 
 
 class _Shown(NamedTuple):
-    """What the plate shows outside all masks (each H x W): belief in ``effects``; those ``overwhelming`` where the
-    background is restless; where it is ``outside``.
+    """What the plate shows outside all masks (each H x W): belief in ``effects``; the same where the background is
+    restless, in those that are ``plain`` all the same; where it is ``outside``.
     """
 
     effects: FloatArray
-    overwhelming: FloatArray
+    plain: FloatArray
     outside: FloatArray
 
 
@@ -143,14 +143,16 @@ def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
         shown.outside[tile] = free = outside.astype(np.float32)
     shown.effects[tile] = belief(size, frame.noise, restless) * free
     if restless is not None and restless.max() > RESTLESS[0]:
-        shown.overwhelming[tile] = smoothstep(multiple(size, frame.noise, restless), *OVERWHELMING) * free
+        overwhelming = smoothstep(multiple(size, frame.noise, restless), *OVERWHELMING)
+        shadow = darkened_alike(frame.plate[wide], frame.clean[wide])[inner]
+        shown.plain[tile] = shown.effects[tile] * np.maximum(overwhelming, shadow)
 
 
 def _fit(frame: _Frame, low: FloatArray, shown: _Shown, lines: int) -> Ownership:
     size = low.shape[1:3]
     restless = np.zeros(size, np.float32) if frame.restless is None else shrink(frame.restless, size)
     effects = shrink(shown.effects, size)
-    overwhelming = np.clip(shrink(shown.overwhelming, size) / np.maximum(effects, np.float32(1e-3)), 0, 1)
+    plain = np.clip(shrink(shown.plain, size) / np.maximum(effects, np.float32(1e-3)), 0, 1)
     return fit_ownership(
         np.clip(low[..., 3], 0, 1),
         np.maximum(frame.encoding.decode(np.ascontiguousarray(low[..., :3])), 0),
@@ -160,7 +162,7 @@ def _fit(frame: _Frame, low: FloatArray, shown: _Shown, lines: int) -> Ownership
         certainty(
             shrink(frame.plate, size), shrink(frame.clean, size), frame.encoding, frame.noise, restless
         ),
-        np.maximum(1 - smoothstep(restless, *RESTLESS), overwhelming),
+        np.maximum(1 - smoothstep(restless, *RESTLESS), plain),
         lines,
     )  # fmt: skip
 
