@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from penumbra.color import FloatArray
@@ -12,7 +11,7 @@ from penumbra.color import FloatArray
 # Least difference, in display units, ever taken for an effect: one and a half 8-bit levels over three channels.
 SMALLEST_EFFECT = 2.5 / 255
 # By how much every channel must fall for a shadow, and how unlike the channels may fall, as a share of their mean fall.
-DARKER, ALIKE = (0.05, 0.1), (0.8, 1.0)
+DARKER, ALIKE = (0.05, 0.1), (0.9, 1.1)
 DARKEST = np.float32(2.0**-8)  # linear; added to both, for in black nothing can be told
 
 
@@ -49,12 +48,12 @@ def multiple(size: FloatArray, noise: Noise, restless: FloatArray) -> FloatArray
 
 
 def darkened_alike(plate: FloatArray, clean: FloatArray) -> FloatArray:
-    """How far the difference of two linear H x W x 3 images is what a shadow does: H x W in [0, 1].
+    """How far the difference of two linear H x W x 3 images without grain is what a shadow does: H x W in [0, 1].
 
     A shadow takes a share of the light, of about the same size in every channel. Foam before water, sand where foam was
     and water where foam was change the hue at least as much as they darken, or do not darken.
     """
-    shown, behind = (cv2.blur(np.maximum(image, 0), (3, 3)) + DARKEST for image in (plate, clean))
+    shown, behind = (np.maximum(image, 0) + DARKEST for image in (plate, clean))
     kept = np.minimum(shown / behind, 2)
     most = kept.max(-1)
     fall = np.maximum(1 - kept.mean(-1), np.float32(1e-3))

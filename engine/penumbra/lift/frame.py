@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -144,7 +145,7 @@ def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
     shown.effects[tile] = belief(size, frame.noise, restless) * free
     if restless is not None and restless.max() > RESTLESS[0]:
         overwhelming = smoothstep(multiple(size, frame.noise, restless), *OVERWHELMING)
-        shadow = darkened_alike(frame.plate[wide], frame.clean[wide])[inner]
+        shadow = darkened_alike(*(cv2.blur(image[wide], (3, 3)) for image in (frame.plate, frame.clean)))[inner]
         shown.plain[tile] = shown.effects[tile] * np.maximum(overwhelming, shadow)
 
 
