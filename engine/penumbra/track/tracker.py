@@ -24,6 +24,7 @@ NO_GAIN = 0.985  # residual after moving over residual before, above which movin
 POOR = 8.0  # 8-bit levels of median residual
 FEW = 0.5  # share of pixels that follow the camera
 MOVED = 1.0  # proxy pixels: by less it does not matter whether a camera moves
+LOST, IN_DOUBT = 0.25, 0.8  # share of frames not followed, from which on a few edges fewer may stay than follow
 PAIRS = 16  # of frames, compared for whether edges stay or follow
 _MOVING_BACKGROUND = (
     "More of the background's edges stay where they are than follow any camera: it is taken as locked off, before water"
@@ -129,7 +130,9 @@ def _stands(sequence: Sequence, homographies: Matrices, scene: NDArray[np.int64]
         relative = normalised(np.linalg.inv(homographies[other]) @ homographies[index])
         apart = max(apart, float(displacement(relative, sequence.size)))
         held += edges_held(sequence, index, other, np.stack([np.eye(3), relative]))
-    return apart > MOVED and bool(held[0] >= held[1])
+    # Where many frames could not be followed, neither explains much, and no camera is likelier than one of noise.
+    doubtful = float((scene < 0).mean()) > LOST
+    return apart > MOVED and bool(held[0] >= (IN_DOUBT if doubtful else 1) * held[1])
 
 
 def _refined(sequence: Sequence, placement: Placement, tick: _Progress) -> Matrices:

@@ -11,7 +11,7 @@ _CPU = PretrainSettings(
     ema=0.995,
     optimiser="muon",
     effect_weight=3.0,
-    pool=PoolSettings(start=24, clean=0.55, objects=(0.45, 0.35, 0.2)),
+    pool=PoolSettings(start=24, clean=0.55, estimated=0.0, objects=(0.45, 0.35, 0.2), water=0.3),
 )
 
 # Two objects to a window make 128 windows of 256. Sizes, steps and hiding are the published configuration's, which the
@@ -43,7 +43,9 @@ _GPU = PretrainSettings(
     log_every=50,
     checkpoint_minutes=2.0,
     device="cuda",
-    pool=PoolSettings(64, 64, 32, 192, 3, 24, clean=0.55, objects=(0.35, 0.35, 0.3), wide=0.4, samplers=12),
+    pool=PoolSettings(
+        64, 64, 32, 192, 3, 24, clean=0.55, estimated=0.0, objects=(0.35, 0.35, 0.3), water=0.3, wide=0.4, samplers=12
+    ),
     stages=(
         Stage(64, 64, 0.3, batch=640),
         Stage(128, 128, 0.45, batch=256),
