@@ -2,9 +2,10 @@
 
     python benchmarks/lift_cost.py [HEIGHT WIDTH]
 
-Processor seconds of `lift_frame` over those of one `recompose` of its result in the same run, and the most memory it
-holds beyond plate, clean plate and masks. A made-up frame: two objects, their soft shadows, grain, a fifth of the
-picture owned. Measured figures are kept in benchmarks/README.md.
+Processor seconds of `lift_frame` over those of one `recompose` of its result in the same run; of a frame whose
+background moves by itself everywhere over those of one at rest; and the most memory it holds beyond plate, clean plate
+and masks. A made-up frame: two objects, their soft shadows, grain, a fifth of the picture owned. Measured figures are
+kept in benchmarks/README.md.
 """
 
 import sys
@@ -69,9 +70,15 @@ def main():
     result = stack.background.nbytes + sum(layer.pixels.nbytes for layer in stack.layers)
     unit, _ = seconds(lambda: recompose(stack))
     spent, _ = seconds(lambda: lift_frame(*given, Noise(0.002), Precision.HALF))
+    moving = np.full(shape, 6 / 255, np.float32)
+    calm, restless = (
+        seconds(lambda moved=moved: lift_frame(*given, Noise(0.002), Precision.HALF, moved))[0]
+        for moved in (moving / 6, moving)
+    )
     owned = np.mean(np.maximum.reduce([layer.pixels[..., 3] for layer in stack.layers]) > 0)
     print(f"{shape[1]}x{shape[0]}, {owned:.0%} owned")
     print(f"lift: {spent / unit:.1f} x recompose ({spent:.2f} s of processor, all threads)")
+    print(f"restless everywhere: {restless / calm:.2f} x a background at rest")
     print(f"memory: {peak / result:.2f} x the result ({peak / 2**20:.0f} MB, the result included)")
 
 

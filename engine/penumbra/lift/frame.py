@@ -108,7 +108,7 @@ def lift_frame(
         restless, _masked(masks, plate.canvas.shape),
     )  # fmt: skip
     height, width = plate.canvas.shape
-    shown = _Shown(*(np.full((height, width), value, np.float32) for value in (0, 0, 1)))
+    shown = _Shown(*(make((height, width), np.float32) for make in (np.zeros, np.zeros, np.ones)))
     _for_tiles(tiles_of((height, width)), lambda tile: _show(frame, tile, shown))
     ownership, effects = _fit(frame, sorted_low, shown, lines), shown.effects
     owned, plain = _divided(frame, ownership, effects)
@@ -143,7 +143,7 @@ def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
         outside = np.maximum.reduce([mask[tile] for mask in frame.masks]) < OUTSIDE
         shown.outside[tile] = free = outside.astype(np.float32)
     shown.effects[tile] = belief(size, frame.noise, restless) * free
-    if restless is not None and restless.max() > RESTLESS[0]:
+    if restless is not None and restless.max() > RESTLESS[0] and shown.effects[tile].any():
         overwhelming = smoothstep(multiple(size, frame.noise, restless), *OVERWHELMING)
         shadow = darkened_alike(*(cv2.blur(image[wide], (3, 3)) for image in (frame.plate, frame.clean)))[inner]
         shown.plain[tile] = shown.effects[tile] * np.maximum(overwhelming, shadow)
