@@ -62,6 +62,21 @@ def parts(loop, workers):
     return session, service, controller, form, masks, messages, dialogs, remembered
 
 
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_good_verdict_takes_away_what_was_told_before_it_and_not_why_a_run_failed_meanwhile(parts, loop, failed):
+    _, service, controller, _, _, messages, _, _ = parts
+    answer = Future()
+    service.ask.return_value, messages.text = answer, "A note."
+    controller.open_paths(["/shots/plate.%04d.exr"])
+    loop.run()
+    messages.hide.reset_mock()
+    if failed:
+        messages.text = "There is no mask file at nowhere.0001.exr."
+    answer.set_result({"plate": {"facts": FACTS, "warnings": []}, "masks": [], "clean_plate": None})
+    loop.run()
+    assert messages.hide.called is not failed
+
+
 def test_a_clip_is_checked_as_soon_as_it_is_chosen(parts, loop):
     session, service, controller, form, _, messages, _, remembered = parts
     controller.open_paths(["/shots/plate.%04d.exr"])

@@ -154,11 +154,11 @@ class ProjectController:
         project = self._session.project
         if number != self._checks or project.plate is None:
             return
-        data = _parts(project)
+        data, told = _parts(project), self._messages.text
         answer = self._service.ask("check", **data)
-        answer.add_done_callback(lambda future: self._loop.post(lambda: self._take_answer(number, future)))
+        answer.add_done_callback(lambda future: self._loop.post(lambda: self._take_answer(number, future, told)))
 
-    def _take_answer(self, number: int, future: Future[Any]) -> None:
+    def _take_answer(self, number: int, future: Future[Any], told: str) -> None:
         if number != self._checks:
             return
         try:
@@ -169,15 +169,17 @@ class ProjectController:
         self._session.edition += 1
         self.look_at_folder()
         self._show()
-        self._tell_verdict(verdict)
+        self._tell_verdict(verdict, told)
         self._session.tell()
 
-    def _tell_verdict(self, verdict: Verdict) -> None:
+    def _tell_verdict(self, verdict: Verdict, told: str) -> None:
+        """``told``: what was to be read when the verdict was asked for."""
         said = sorted((*verdict.sentences, *verdict.clean_plate), key=lambda sentence: sentence.severity != "error")
         if said:
             details = "\n".join(str(sentence) for sentence in said[1:])
             self._messages.show_message(said[0].severity, said[0].text, said[0].fix, details)
-        else:
+        elif self._messages.text == told:
+            # Else a run has failed meanwhile, and says why.
             self._messages.hide()
 
     def use_service(self, service: FootageService) -> None:
