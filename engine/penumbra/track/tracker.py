@@ -13,7 +13,15 @@ from penumbra.errors import Stopped
 from penumbra.frames import BoolArray
 from penumbra.track.camera import CameraTrack, locked_camera
 from penumbra.track.chain import Placement, chain
-from penumbra.track.geometry import Matrices, best_reference, displacement, normalised, proxy_to_plate, rebased
+from penumbra.track.geometry import (
+    Matrices,
+    best_reference,
+    displacement,
+    normalised,
+    overlap,
+    proxy_to_plate,
+    rebased,
+)
 from penumbra.track.refine import Sequence, edges_held, measure, place, sources_of
 
 SWEEPS = 3
@@ -25,6 +33,7 @@ POOR = 8.0  # 8-bit levels of median residual
 FEW = 0.5  # share of pixels that follow the camera
 MOVED = 1.0  # proxy pixels: by less it does not matter whether a camera moves
 LOST, IN_DOUBT = 0.25, 0.8  # share of frames not followed, from which on a few edges fewer may stay than follow
+SHARED = 0.5  # of a frame that another must see to be compared with it
 PAIRS = 16  # of frames, compared for whether edges stay or follow
 _MOVING_BACKGROUND = (
     "More of the background's edges stay where they are than follow any camera: it is taken as locked off, before water"
@@ -120,19 +129,19 @@ def _stands(sequence: Sequence, homographies: Matrices, scene: NDArray[np.int64]
 
     Told from frames half a clip apart: what rests is in its place then, too, and what moves by itself is not.
     """
-    held, apart = np.zeros(2, np.int64), 0.0
+    held = np.zeros(2, np.int64)
     found = np.flatnonzero(scene >= 0)
     for index in np.unique(found[np.linspace(0, len(found) - 1, PAIRS).astype(int)]).tolist():
-        others = np.flatnonzero(scene == scene[index])
-        other = int(others[np.argmin(np.abs(np.abs(others - index) - len(sequence) / 2))])
-        if other == index:
-            continue
-        relative = normalised(np.linalg.inv(homographies[other]) @ homographies[index])
-        apart = max(apart, float(displacement(relative, sequence.size)))
-        held += edges_held(sequence, index, other, np.stack([np.eye(3), relative]))
+        relative = normalised(np.linalg.inv(homographies) @ homographies[index])
+        # Where the camera is back at the same place, or sees another one, the two say the same or nothing.
+        telling = (displacement(relative, sequence.size) > MOVED) & (overlap(relative, sequence.size) > SHARED)
+        others = np.flatnonzero(telling & (scene == scene[index]))
+        if len(others):
+            other = int(others[np.argmin(np.abs(np.abs(others - index) - len(sequence) / 2))])
+            held += edges_held(sequence, index, other, np.stack([np.eye(3), relative[other]]))
     # Where many frames could not be followed, neither explains much, and no camera is likelier than one of noise.
     doubtful = float((scene < 0).mean()) > LOST
-    return apart > MOVED and bool(held[0] >= (IN_DOUBT if doubtful else 1) * held[1])
+    return bool(held.any() and held[0] >= (IN_DOUBT if doubtful else 1) * held[1])
 
 
 def _refined(sequence: Sequence, placement: Placement, tick: _Progress) -> Matrices:
