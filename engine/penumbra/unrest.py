@@ -102,7 +102,7 @@ def unrest(
     so that a shadow longer than ``REACH`` does not count as the background's: it is thin. 0 where the masks leave too
     little to judge by.
     """
-    difference = np.sqrt(np.square(smoothed(shown - behind)).sum(-1))
+    difference = departure(shown, behind)
     far = _far(covered)
     side = 2 * max(1, round(WINDOW * covered.shape[1] / 2)) + 1
     shades = _shades(behind)
@@ -116,9 +116,12 @@ def unrest(
     return np.asarray(cv2.GaussianBlur(values, (0, 0), max(1.0, 0.01 * covered.shape[1])), np.float32)
 
 
-def smoothed(signed: FloatArray) -> FloatArray:
-    """A difference as the lift smooths what it compares with unrest, so that grain weighs the same in both."""
-    return np.asarray(cv2.GaussianBlur(signed, (5, 5), 1.0), np.float32)
+def departure(shown: FloatArray, behind: FloatArray) -> FloatArray:
+    """(h, w) how far two small pictures (h, w, 3) differ, display units, root of the sum over RGB.
+
+    Smoothed as the lift smooths what it compares with unrest, so that grain weighs the same in both.
+    """
+    return np.asarray(np.sqrt(np.square(cv2.GaussianBlur(shown - behind, (5, 5), 1.0)).sum(-1)), np.float32)
 
 
 def _quantile(below: list[FloatArray], wanted: FloatArray) -> FloatArray:

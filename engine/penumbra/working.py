@@ -15,7 +15,7 @@ from penumbra.color import DisplayEncoding, FloatArray, srgb_encode
 from penumbra.frames import Mask, Plate, Region, WorkingClip
 from penumbra.resizing import shrink
 from penumbra.storage import flush_files
-from penumbra.unrest import smoothed, unrest
+from penumbra.unrest import departure, unrest
 
 PROXY_WIDTH = 960
 # The short side the network works at where the weights do not say: what a CPU refines in minutes.
@@ -124,15 +124,15 @@ def working_clip(
     arrays = {name: create_array(small.folder / f"{name}.npy", np.float32, shape) for name, shape in shapes.items()}
     for index in range(count):
         clean, seen = clean_at(index)
-        plate, behind_it = np.asarray(source[index], np.float32), shrink(clean, size)
-        arrays["encoded"][index], arrays["background"][index] = encoding.encode(plate), encoding.encode(behind_it)
+        plate, clean = np.asarray(source[index], np.float32), shrink(clean, size)
+        arrays["encoded"][index], arrays["background"][index] = encoding.encode(plate), encoding.encode(clean)
         shown, behind, covered = arrays["encoded"][index], arrays["background"][index], masks[index].max(0)
         moved = _moved(restless_at(index), shown, behind, covered)
         missed = missed_at(index)
         moved = moved if missed is None else np.maximum(moved, shrink(missed, size))
         arrays["valid"][index] = shrink(seen, size) * _credible(moved, covered)
-        shadow = darkened_alike(plate, behind_it)
-        arrays["believed"][index] = np.maximum.reduce([_believed(shown, behind, moved), shadow, covered])
+        believed = (_believed(shown, behind, moved), darkened_alike(plate, clean), covered)
+        arrays["believed"][index] = np.maximum.reduce(believed)
         on_progress(index + 1, count)
     flush_files(small.folder / f"{name}.npy" for name in shapes)
     return load_working_clip(small, numbers, names, order, encoding)
@@ -174,6 +174,6 @@ def _believed(shown: FloatArray, behind: FloatArray, moved: FloatArray) -> Float
 
     The plate's grain averages out of them: only what the background does by itself is between them and an effect.
     """
-    size = np.sqrt(np.square(smoothed(shown - behind)).sum(-1))
+    certain = belief(departure(shown, behind), Noise(), moved)
     # The faint ends of an effect, of which nobody could be certain, teach where it goes where the background rests.
-    return np.asarray(np.maximum(belief(size, Noise(), moved), 1 - smoothstep(moved, *RESTLESS_FROM)), np.float32)
+    return np.asarray(np.maximum(certain, 1 - smoothstep(moved, *RESTLESS_FROM)), np.float32)

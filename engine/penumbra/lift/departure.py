@@ -23,7 +23,7 @@ from penumbra.lift.ownership import OUTSIDE
 from penumbra.patches import SHOWN, clone, find_patches, relation
 from penumbra.resizing import enlarge
 from penumbra.tiling import reached
-from penumbra.unrest import QUIET, SmallFrame, larger_of, small_frame
+from penumbra.unrest import QUIET, SmallFrame, departure, larger_of, small_frame
 
 # Unrest, as a multiple of the clip's noise, from which on a frame departs, and departs for certain.
 DEPARTS = (1.8, 3.0)
@@ -127,8 +127,7 @@ def _trust(
 ) -> FloatArray:
     """(h, w) in [0, 1]: 1 where a small pixel shows the background, by masks, plate and network."""
     free = cv2.dilate(small.covered, np.ones((3, 3), np.uint8)) < OUTSIDE
-    # Smoothed as unrest is, which it is compared with.
-    size = np.sqrt(np.square(cv2.GaussianBlur(small.shown - behind, (5, 5), 1.0)).sum(-1))
+    size = departure(small.shown, behind)
     deviation = here if small.restless is None else np.maximum(here, small.restless)
     return np.asarray(free * (1 - belief(size, noise, deviation)) * through**suspicion, np.float32)
 

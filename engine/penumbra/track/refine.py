@@ -166,18 +166,19 @@ def edges_held(sequence: Sequence, index: int, other: int, candidates: Matrices)
     half = sequence.size[1] / 2
     slope = np.hypot(pixels.slopes[:, 2], pixels.slopes[:, 5]) / half
     strong = slope > STRONG
+    slope, values = slope[strong], pixels.values[strong]
     x, y = np.ascontiguousarray(pixels.points[strong].T)
     free, image = sequence.picture(other).free, sequence.smooth(other)
-    shown = np.full((len(candidates), int(strong.sum())), np.nan)
+    shown = np.full((len(candidates), len(values)), np.nan)
     for row, candidate in zip(shown, candidates, strict=True):
         at_x, at_y, seen = _visible(candidate, x, y, free)
         row[seen] = _sampled(image, at_x, at_y)
     both = np.isfinite(shown).all(0)
     if not both.any():
         return np.zeros(len(candidates), np.int64)
-    away = shown[:, both] - pixels.values[strong][both]
+    away = shown[:, both] - values[both]
     away -= np.median(away, axis=1, keepdims=True)
-    return np.asarray((np.abs(away) < IN_PLACE * slope[strong][both]).sum(1), np.int64)
+    return np.asarray((np.abs(away) < IN_PLACE * slope[both]).sum(1), np.int64)
 
 
 def _textured(sequence: Sequence, index: int) -> _Pixels:

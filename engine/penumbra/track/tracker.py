@@ -130,9 +130,9 @@ def _stands(sequence: Sequence, homographies: Matrices, scene: NDArray[np.int64]
     Told from frames half a clip apart: what rests is in its place then, too, and what moves by itself is not.
     """
     held = np.zeros(2, np.int64)
-    found = np.flatnonzero(scene >= 0)
+    found, inverses = np.flatnonzero(scene >= 0), np.linalg.inv(homographies)
     for index in np.unique(found[np.linspace(0, len(found) - 1, PAIRS).astype(int)]).tolist():
-        relative = normalised(np.linalg.inv(homographies) @ homographies[index])
+        relative = normalised(inverses @ homographies[index])
         # Where the camera is back at the same place, or sees another one, the two say the same or nothing.
         telling = (displacement(relative, sequence.size) > MOVED) & (overlap(relative, sequence.size) > SHARED)
         others = np.flatnonzero(telling & (scene == scene[index]))

@@ -61,19 +61,12 @@ class BatchSource:
         if self._pool:
             self._pool.prepare(step)
         rows = slice(part, None, parts)
-        chosen = [
-            self._window(place, bool(estimated))
-            for place, estimated in zip(plan.windows[rows], plan.estimated[rows], strict=True)
-        ]
+        drawn = list(zip(plan.windows[rows], plan.estimated[rows].tolist(), strict=True))
+        chosen = [self._window(place, estimated) for place, estimated in drawn]
         if self._clips:
             following = self._plan(step + 1, size).windows[rows]
             self._clips.prepare([place for place in following if isinstance(place, ClipPlace)])
-        restless = np.array(
-            [
-                self._restless(place, bool(estimated))
-                for place, estimated in zip(plan.windows[rows], plan.estimated[rows], strict=True)
-            ]
-        )
+        restless = np.array([self._restless(place, estimated) for place, estimated in drawn])
         stacked = [torch.stack(column) for column in zip(*chosen, strict=True)]
         return make_batch(RenderedClips(*stacked), plan.changes.of(rows), restless)
 

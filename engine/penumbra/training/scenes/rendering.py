@@ -11,7 +11,7 @@ from penumbra.training.scenes.backdrop import Backdrop, meet_backdrop
 from penumbra.training.scenes.footage import add_grain, roughen_masks
 from penumbra.training.scenes.sampling import Scenes
 from penumbra.training.scenes.tracing import Geometry, any_hit, geometry_of, nearest_hits
-from penumbra.training.scenes.water import flooded
+from penumbra.training.scenes.water import PRESENT, flooded
 
 # Rotated grid: four samples a pixel that share no row or column.
 _SUBPIXELS = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
@@ -148,7 +148,7 @@ class _Seen:
         if bool(scenes.patch[:, 4].any()):
             flicker = _patch(scenes, height, width)
             self.backdrop = replace(self.backdrop, albedo=self.backdrop.albedo * flicker)
-        if bool(scenes.water[:, 0].any()):
+        if bool(scenes.water[:, PRESENT].any()):
             self.backdrop = replace(self.backdrop, albedo=self._flooded())
 
     def _flooded(self) -> torch.Tensor:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-# Columns of ``Scenes.water``; 0 says whether there is any.
-_PRESENT, _TOWARDS, _REST, _REACH, _SWASHES, _PHASE = 0, slice(1, 3), 3, 4, 5, 6
+# Columns of ``Scenes.water``; the first says whether there is any.
+PRESENT = 0
+_TOWARDS, _REST, _REACH, _SWASHES, _PHASE = slice(1, 3), 3, 4, 5, 6
 _FOAM, _BAND, _LACE, _RIPPLE, _ROUGH, _CLEAR, _TINT = 7, 8, 9, 10, 11, 12, slice(13, 16)
 WATER_VALUES = 16
 _MEANDERS = 4
@@ -64,33 +65,27 @@ def flooded(
         return water[:, index, None]
 
     time, swing = clock[:, None] * 2 * math.pi, column(_SWASHES)
-    across = (point[..., :2] * water[:, None, _TOWARDS]).sum(-1) - column(_REST)
-    along = point[..., 1] * water[:, None, 1] - point[..., 0] * water[:, None, 2]
-    front = column(_REACH) * (swing * time + column(_PHASE)).sin()
+    reach, phase, towards = column(_REACH), column(_PHASE), water[:, None, _TOWARDS]
+    across = (point[..., :2] * towards).sum(-1) - column(_REST)
+    along = point[..., 1] * towards[..., 0] - point[..., 0] * towards[..., 1]
+    front = reach * (swing * time + phase).sin()
     for index in range(1, _MEANDERS + 1):
-        turn = 1.3 * 1.9**index / column(_REACH).clamp_min(0.1) * 0.2
-        front = (
-            front
-            + 0.5
-            * 0.6**index
-            * column(_REACH)
-            * (turn * along + swing * (0.4 + 0.3 * index) * time + 2.4 * index * column(_PHASE)).sin()
-        )
+        turn = 1.3 * 1.9**index / reach.clamp_min(0.1) * 0.2
+        wave = (turn * along + swing * (0.4 + 0.3 * index) * time + 2.4 * index * phase).sin()
+        front = front + 0.5 * 0.6**index * reach * wave
     depth = across - front
     edge = torch.sigmoid(depth / (0.5 * footprint).clamp_min(0.01))
-    wet = torch.sigmoid((across + 1.5 * column(_REACH)) / (2 * footprint).clamp_min(0.05))
+    wet = torch.sigmoid((across + 1.5 * reach) / (2 * footprint).clamp_min(0.05))
     ground = albedo * (1 - (1 - _WET) * wet)[..., None]
     shallow = (-depth.clamp_min(0) / column(_CLEAR)).exp()[..., None]
-    body = (
-        water[:, None, _TINT]
-        * (1 + column(_ROUGH) * _ripples(depth, along, time * swing, column(_RIPPLE), footprint))[..., None]
-    )
+    ripples = _ripples(depth, along, time * swing, column(_RIPPLE), footprint)
+    body = water[:, None, _TINT] * (1 + column(_ROUGH) * ripples)[..., None]
     sea = ground * shallow + body.clamp_min(0.01) * (1 - shallow)
     foam = _foam(depth, along, time * swing, column(_BAND), column(_LACE), footprint)
     foam = (column(_FOAM) * foam).clamp(0, 1)[..., None]
     sea = sea * (1 - foam) + _FOAM_ALBEDO * foam
     flooded_ground = ground + (sea - ground) * edge[..., None]
-    return torch.where(water[:, None, :1] > 0, flooded_ground, albedo)
+    return torch.where(column(PRESENT)[..., None] > 0, flooded_ground, albedo)
 
 
 def _ripples(
