@@ -694,7 +694,7 @@ def _guard(work: Callable[[OnEvent], None], json_events: bool, teller: _Lines | 
                 OutOfMemoryError("There is not enough memory.", "Close other programs or use a larger machine."), teller
             )
         traceback.print_exc()
-        text = f"An unexpected fault: {type(error).__name__}: {error}."
+        text = f"An unexpected fault: {type(error).__name__}: {str(error).rstrip('.')}."
         _fail(PenumbraError(text, "Please report it with the job file and the lines above."), teller)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -107,15 +108,31 @@ class DisplayEncoding:
         above = self.knee + scale * np.expm1(np.maximum(size - self.knee, 0) / scale)
         return srgb_decode(np.copysign(np.where(size > self.knee, above, size), display).astype(np.float32))
 
+    def slope(self, linear: FloatArray) -> FloatArray:
+        """Derivative of :meth:`encode` (any shape): code values for a little more light."""
+        size = np.abs(linear)
+        steep = np.maximum(size, 0.0031308) ** (1 / 2.4 - 1) * np.float32(1.055 / 2.4)
+        slope = np.where(size <= 0.0031308, 12.92, steep).astype(np.float32)
+        if self.peak <= 1.0:
+            return slope
+        scale = self._shoulder_scale()
+        beyond = np.maximum(np.abs(srgb_encode(linear)) - self.knee, 0)
+        return np.asarray(slope * (scale / (scale + beyond)), np.float32)
+
     def _shoulder_scale(self) -> float:
-        """The s for which knee + s log(1 + (top - knee) / s) = 1, by bisection; top = srgb(peak) > 1."""
-        top = float(srgb_encode(np.float32(self.peak).reshape(1))[0])
-        room, span = 1.0 - self.knee, max(top, 1.0 + 1e-6) - self.knee
-        low, high = 1e-9, 1e9
-        for _ in range(200):
-            middle = (low * high) ** 0.5
-            if middle * np.log1p(span / middle) < room:
-                low = middle
-            else:
-                high = middle
-        return float((low * high) ** 0.5)
+        return _shoulder_scale(self.peak, self.knee)
+
+
+@lru_cache
+def _shoulder_scale(peak: float, knee: float) -> float:
+    """The s for which knee + s log(1 + (top - knee) / s) = 1, by bisection; top = srgb(peak) > 1."""
+    top = float(srgb_encode(np.float32(peak).reshape(1))[0])
+    room, span = 1.0 - knee, max(top, 1.0 + 1e-6) - knee
+    low, high = 1e-9, 1e9
+    for _ in range(200):
+        middle = (low * high) ** 0.5
+        if middle * np.log1p(span / middle) < room:
+            low = middle
+        else:
+            high = middle
+    return float((low * high) ** 0.5)

@@ -40,6 +40,16 @@ def test_the_shoulder_meets_the_curve_without_a_kink():
     assert (high - middle) == pytest.approx(middle - low, rel=0.1)
 
 
+@pytest.mark.parametrize("peak", [1.0, 50.0])
+def test_the_slope_is_the_derivative(peak):
+    encoding = DisplayEncoding(peak)
+    linear = np.concatenate([-np.geomspace(1e-4, 2, 40), np.geomspace(1e-4, peak, 60)])
+    before, after = (
+        encoding.encode((linear * factor).astype(np.float32)).astype(np.float64) for factor in (0.99, 1.01)
+    )
+    assert encoding.slope(linear.astype(np.float32)) == pytest.approx((after - before) / (0.02 * linear), rel=0.01)
+
+
 @pytest.mark.parametrize("values", [{"peak": 0}, {"peak": float("nan")}, {"knee": 1.0}])
 def test_encodings_that_are_none_are_refused(values):
     with pytest.raises(ValueError, match="peak"):

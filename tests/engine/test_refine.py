@@ -210,6 +210,17 @@ def test_bfloat16_is_used_only_where_the_device_has_it(has: bool, monkeypatch: p
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    ("able", "gains"), [({"avx512_bf16": True, "amx_bf16": False}, False), ({"amx_bf16": True}, True), ({}, True)]
+)
+def test_bfloat16_is_no_gain_on_an_x86_processor_without_tiles(
+    able: dict[str, object], gains: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_capabilities", lambda: able)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    assert devices.has_bfloat16.__wrapped__("cpu") is gains
+
+
 def test_refinement_on_a_device_without_memory_goes_on_on_the_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -24,6 +25,12 @@ DARKER, EDGE = (2.0, 0.03), 0.25
 LIT_SHARE, TOLD_SHARE = 1 / 15, 0.8  # of the samples, that must be as lit as around; that must be so or dark
 NEAR, MOSTLY = 2, 0.95  # farness up to which an object is near, and how much of the darkness must be then
 GROWN = 6  # pixels from a place that is certainly a shadow's to its edge
+# Samples count by Tukey's biweight of their distance to the centre, 0 from so many times the distance that half of
+# them keep: of grain's samples 998 in 1,000 lie nearer. In display units no less than the first of REACH, the step of
+# 8 bits, and no more than the second.
+KEPT, REACH = 2.5, (1 / 255, 16 / 255)
+ROUNDS = 3
+AT_ONCE = 200_000  # values worked on together: they stay in the processor's cache
 
 
 def median_background(
@@ -32,7 +39,8 @@ def median_background(
     """The background (H, W, 3) of a tile, and where anything is known (H, W).
 
     ``stack`` (H, W, 3, S): samples, linear, NaN where one does not see the place; ``farness`` (H, W, S): 0 there, else
-    the more the farther the nearest mask was. The median over all samples, as the paper has it; where the farthest
+    the more the farther the nearest mask was. The median over all samples, as the paper has it, moved to the centre of
+    the samples around it, since a shadow that passes draws the median to its side; where the farthest
     samples clearly agree on something else, their median: a shadow or reflection that lies on a place for most of the
     clip does so while its maker is near. Where a place is dark only while an object is near, and otherwise like the
     calm ground within ``around`` pixels, the ground.
@@ -44,6 +52,7 @@ def median_background(
     spread = _spread(ordered, count, encoding)
     doubtful = known & (spread > DOUBT)
     del ordered
+    _centre(median, stack, count, encoding)
     if doubtful.any():
         _prefer_far(median, stack, farness, count, doubtful, encoding)
         calm = known & (spread < max(CALM[0] * DOUBT, CALM[1] * float(np.median(spread[known]))))
@@ -56,6 +65,41 @@ def _middle(ordered: FloatArray, count: NDArray[np.intp]) -> FloatArray:
     low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, ordered.shape[-1] - 1)
     first, second = (np.take_along_axis(ordered, at[..., None, None], -1)[..., 0] for at in (low, high))
     return np.where((count > 0)[..., None], first + (second - first) / 2, 0).astype(np.float32)
+
+
+def _centre(median: FloatArray, stack: FloatArray, count: NDArray[np.intp], encoding: DisplayEncoding) -> None:
+    """Moves, in place, medians (H, W, 3) of samples (H, W, 3, S) to the centre of the samples near them.
+
+    A location that forgets what is far away (Tukey's biweight; Beaton and Tukey, 1974): of twelve samples three in the
+    edge of a shadow still draw a median to their side, by the distance that half of the others are apart. Its scale is
+    measured anew about each centre, as it shrinks where the centre leaves what drew it. Distances are in display units,
+    over the three channels together: a shadow darkens all of them.
+    """
+    pixels, samples, half = median.reshape(-1, 3), stack.reshape(-1, *stack.shape[2:]), (count.ravel() - 1) // 2
+    step = max(1, AT_ONCE // math.prod(stack.shape[2:]))
+    for first in range(0, len(pixels), step):
+        at = slice(first, first + step)
+        units = np.square(encoding.slope(pixels[at])) / 3
+        for _ in range(ROUNDS):
+            pixels[at] += _towards_centre(pixels[at], samples[at], half[at], units)
+
+
+def _towards_centre(centre: FloatArray, samples: FloatArray, half: NDArray[np.intp], units: FloatArray) -> FloatArray:
+    """By how much (P, 3) centres (P, 3) of samples (P, 3, S) move. ``half`` (P,): the place of the nearer half's last;
+    ``units`` (P, 3): what squares of light count in the square of a distance.
+    """
+    apart = samples - centre[..., None]
+    square = np.einsum("pcs,pc->ps", np.square(apart), units)
+    missing = np.isnan(square)
+    if missing.any():
+        square[missing] = np.inf
+        np.nan_to_num(apart, copy=False)
+    middle = np.take_along_axis(np.sort(square, -1), half.clip(0)[:, None], -1)
+    square /= np.clip(KEPT**2 * middle, REACH[0] ** 2, REACH[1] ** 2)
+    weight = np.square(np.maximum(np.subtract(1, square, out=square), 0, out=square), out=square)
+    total = weight.sum(-1)[:, None]
+    # Where no sample is within reach the median stays.
+    return np.einsum("ps,pcs->pc", weight, apart) / np.where(total > 0, total, np.inf)
 
 
 def _spread(ordered: FloatArray, count: NDArray[np.intp], encoding: DisplayEncoding) -> FloatArray:

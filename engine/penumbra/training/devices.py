@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 import torch
@@ -25,16 +26,28 @@ def training_device(asked: str) -> str:
 
 @lru_cache
 def has_bfloat16(device: str) -> bool:
-    """Whether a torch device computes in bfloat16 by itself.
+    """Whether a torch device computes in bfloat16 by itself, and the faster for it.
 
-    A CPU with AVX2 alone imitates it, fifty times slower than float32 (docs/decisions/0039).
+    A CPU with AVX2 alone imitates it, fifty times slower than float32; one with AVX-512 and no tiles (AMX) multiplies
+    no more in it than in float32, and converts besides: half again as slow (docs/decisions/0039).
     """
     kind = torch.device(device).type
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if kind == "cpu":
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _gains_by_bfloat16(_capabilities())
     return True
+
+
+def _capabilities() -> Mapping[str, object]:
+    """What this CPU can do, by name; empty where torch is too old to say."""
+    ask = getattr(torch.cpu, "get_capabilities", None)
+    return ask() if ask else {}
+
+
+def _gains_by_bfloat16(capabilities: Mapping[str, object]) -> bool:
+    """Whether a CPU that has bfloat16 is the faster for it: other processors than x86, as far as is known, are."""
+    return bool(capabilities.get("amx_bf16", True))
 
 
 def network_arithmetic(device: str, wanted: bool = True) -> torch.autocast:
