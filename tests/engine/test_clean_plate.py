@@ -465,6 +465,57 @@ def test_what_stays_dark_when_everybody_has_left_is_the_ground(tmp_path: Path):
     assert clean[48:52, 58:72].mean() < 0.6 * ground[48:52, 58:72].mean()
 
 
+def lying_on(lit: list[int], white: list[int] = ()) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """A shadow far from what casts it, but at the ``lit`` frames: plates, masks and the ground.
+
+    ``white``: frames at which a wave's foam covers the place.
+    """
+    rng = np.random.default_rng(8)
+    ground = (0.5 + 0.01 * rng.standard_normal((*SIZE, 1))).astype(np.float32) * np.float32([1, 0.9, 0.7])
+    plates, masks = [], []
+    for n in range(40):
+        plate = ground * (1 + 0.01 * rng.standard_normal((*SIZE, 1)).astype(np.float32))
+        if n not in lit:
+            plate[50:54, 90:120] *= 0.6
+        if n in white:
+            plate[46:60, 84:126] = 0.9
+        mask = np.zeros(SIZE, np.float32)
+        mask[20:50, 4 + n // 4 : 12 + n // 4] = 1
+        plates.append(np.where(mask[..., None] > 0, np.float32([0.1, 0.1, 0.4]), plate).astype(np.float32))
+        masks.append(mask)
+    return plates, masks, ground
+
+
+@pytest.mark.parametrize("lit", [[*range(6)], [*range(3), *range(36, 40)], [*range(14, 20)]])
+def test_a_shadow_far_from_its_maker_is_seen_through_where_it_ever_leaves(tmp_path: Path, lit: list[int]):
+    plates, masks, ground = lying_on(lit)
+    clean = _median_of(plates, masks, tmp_path)
+    assert np.abs(clean - ground)[49:55, 89:121].mean() < 0.012
+
+
+def test_what_a_wave_has_wetted_is_the_ground(tmp_path: Path):
+    plates, masks, ground = lying_on([*range(6)], white=[6, 7, 8])
+    clean = _median_of(plates, masks, tmp_path)
+    assert clean[51:53, 92:118].mean() == pytest.approx(0.6 * ground[51:53, 92:118].mean(), rel=0.05)
+
+
+def test_what_is_dark_with_nobody_there_is_the_ground(tmp_path: Path):
+    plates, masks, ground = lying_on([*range(6)])
+    for n in range(30, 40):
+        plates[n], masks[n] = plates[n] * (masks[n] == 0)[..., None], np.zeros(SIZE, np.float32)
+    clean = _median_of(plates, masks, tmp_path)
+    assert clean[51:53, 92:118].mean() == pytest.approx(0.6 * ground[51:53, 92:118].mean(), rel=0.05)
+
+
+def test_an_edge_that_a_camera_off_its_track_moves_is_no_shadow(tmp_path: Path):
+    plates, masks, ground = lying_on([*range(40)])
+    for n, plate in enumerate(plates):
+        plate[:, : 100 + (n < 8)] *= 0.5
+    clean = _median_of(plates, masks, tmp_path)
+    assert clean[4:16, 99].mean() == pytest.approx(clean[4:16, 90].mean(), rel=0.02)
+    assert clean[4:16, 100].mean() == pytest.approx(ground[4:16, 100].mean(), rel=0.02)
+
+
 def wobbling(count: int = 13, size: tuple[int, int] = (120, 200)) -> tuple[list[np.ndarray], np.ndarray]:
     """A pan whose rows swing to and fro as a rolling shutter's on a shaken camera do."""
     picture, plates, homographies = texture((200, 420), 3), [], []

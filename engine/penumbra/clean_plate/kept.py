@@ -16,6 +16,7 @@ from penumbra.color import FloatArray
 ReadFrame: TypeAlias = Callable[[int], FloatArray]
 SHARE_OF_DISK = 0.4  # of the free space, that kept frames may take
 DISTANCES = (0.03, 0.06, 0.12, 0.25, 0.5)  # from the nearest mask, in frame diagonals: where steps of farness lie
+ALONE = len(DISTANCES) + 2  # farness where there is no mask in the frame
 
 
 class KeptFrames:
@@ -88,6 +89,8 @@ def _farness(coverage: FloatArray) -> NDArray[np.uint8]:
     reach = 2 + coverage.shape[1] // 960
     occupied = (coverage > 0).astype(np.uint8)
     free = 1 - cv2.dilate(occupied, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    if not occupied.any():
+        return np.full(coverage.shape, ALONE, np.uint8)
     distance = cv2.distanceTransform(free, cv2.DIST_L2, 3) / np.hypot(*coverage.shape)
     return np.asarray(free * (1 + np.digitize(distance, DISTANCES)), np.uint8)
 

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.belief import darkened_alike
+from penumbra.clean_plate.kept import ALONE
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import BoolArray
 
@@ -25,6 +27,14 @@ DARKER, EDGE = (2.0, 0.03), 0.25
 LIT_SHARE, TOLD_SHARE = 1 / 15, 0.8  # of the samples, that must be as lit as around; that must be so or dark
 NEAR, MOSTLY = 2, 0.95  # farness up to which an object is near, and how much of the darkness must be then
 GROWN = 6  # pixels from a place that is certainly a shadow's to its edge
+# How much darker in display units, and in standard deviations of the grain, than at its brightest a place is that a
+# shadow lies on for most of the time; and in a shadow's edge. Of the way up from there, what a sample stays below to be
+# dark, what it is above to be lit, and above which it shows something else.
+SHADED, SHADED_EDGE = (0.03, 3.0), (0.0075, 2.0)
+DARK_BELOW, LIT_ABOVE, ELSE_ABOVE = 0.4, 0.6, 1.6
+NOTHING_ELSE = 0.97  # of the samples, that must show nothing but the place, dark or lit
+TURNS = 0.3  # of the samples, at which it may turn from one to the other: at edges it does with the camera's errors
+RESTING = 0.5  # of the pixels around, that must be calm: in surf too much is possible
 # Samples count by Tukey's biweight of their distance to the centre, 0 from so many times the distance that half of
 # them keep: of grain's samples 998 in 1,000 lie nearer. In display units no less than the first of REACH, the step of
 # 8 bits, and no more than the second.
@@ -43,7 +53,8 @@ def median_background(
     the samples around it, since a shadow that passes draws the median to its side; where the farthest
     samples clearly agree on something else, their median: a shadow or reflection that lies on a place for most of the
     clip does so while its maker is near. Where a place is dark only while an object is near, and otherwise like the
-    calm ground within ``around`` pixels, the ground.
+    calm ground within ``around`` pixels, the ground; and where it is dark for most of the time as by a shadow, and at
+    its brightest like the ground around, what it is then.
     """
     ordered = np.sort(stack, axis=-1)
     count = (farness > 0).sum(-1)
@@ -51,12 +62,18 @@ def median_background(
     median = _middle(ordered, count)
     spread = _spread(ordered, count, encoding)
     doubtful = known & (spread > DOUBT)
+    middle, bright = median.copy(), _bright(ordered, count)
     del ordered
     _centre(median, stack, count, encoding)
     if doubtful.any():
         _prefer_far(median, stack, farness, count, doubtful, encoding)
+    if known.any():
         calm = known & (spread < max(CALM[0] * DOUBT, CALM[1] * float(np.median(spread[known]))))
-        _prefer_lit(median, stack, farness, doubtful, calm, around, encoding)
+        samples = _Samples(stack, farness, *_ground(encoding.encode(median), calm, around), encoding)
+        among = known & (_windowed(calm.astype(np.float32), 2 * around + 1) > RESTING)
+        grain = float(np.median(spread[calm])) / 2 if calm.any() else 0.0
+        _prefer_bright(median, middle, bright, samples, among, grain)
+        _prefer_lit(median, samples, doubtful)
     return median, known
 
 
@@ -100,6 +117,13 @@ def _towards_centre(centre: FloatArray, samples: FloatArray, half: NDArray[np.in
     total = weight.sum(-1)[:, None]
     # Where no sample is within reach the median stays.
     return np.einsum("ps,pcs->pc", weight, apart) / np.where(total > 0, total, np.inf)
+
+
+def _bright(ordered: FloatArray, count: NDArray[np.intp]) -> FloatArray:
+    """What only so few of ``count`` sorted samples (..., 3, S) exceed that it might be chance: (..., 3)."""
+    few = np.maximum(FEWEST, np.ceil(LIT_SHARE * count)).astype(np.intp)
+    bright = np.take_along_axis(ordered, np.maximum(count - few, 0)[..., None, None], -1)[..., 0]
+    return np.where((count > 0)[..., None], bright, 0).astype(np.float32)
 
 
 def _spread(ordered: FloatArray, count: NDArray[np.intp], encoding: DisplayEncoding) -> FloatArray:
@@ -148,25 +172,41 @@ def _windowed(values: FloatArray, side: int) -> FloatArray:
     return np.asarray(cv2.boxFilter(values, -1, (side, side), borderType=cv2.BORDER_CONSTANT), np.float32)
 
 
-def _prefer_lit(
-    median: FloatArray, stack: FloatArray, farness: NDArray[np.uint8], doubtful: BoolArray, calm: BoolArray,
-    around: int, encoding: DisplayEncoding,
-) -> None:  # fmt: skip
+def _prefer_lit(median: FloatArray, samples: _Samples, doubtful: BoolArray) -> None:
     """Gives, in place, a place that lies in shadow for most of the clip the median of the samples lit as around it.
 
     Far samples alone do not tell where somebody stands still: his shadow falls to one side of him, and when he has left
     it to the other he is as near to where it lay.
     """
-    shown = encoding.encode(median)
-    mean, less = _ground(shown, calm, around)
-    darker = mean - shown
-    samples = _Samples(stack, farness, mean, less, encoding)
-    seeds = samples.shadowed(doubtful & (darker.min(-1) > less))
-    if not seeds.any():
-        return
-    certain = cv2.morphologyEx(seeds.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    reached = cv2.dilate(certain, np.ones((2 * GROWN + 1, 2 * GROWN + 1), np.uint8)) > 0
-    samples.light(median, doubtful & reached & (darker.mean(-1) > EDGE * less))
+    darker = samples.mean - samples.encoding.encode(median)
+    seeds = samples.shadowed(doubtful & (darker.min(-1) > samples.less))
+    reached = _grown(seeds)
+    if reached.any():
+        samples.light(median, doubtful & reached & (darker.mean(-1) > EDGE * samples.less))
+
+
+def _prefer_bright(
+    median: FloatArray, middle: FloatArray, bright: FloatArray, samples: _Samples, among: BoolArray, grain: float
+) -> None:
+    """Gives, in place, a place that lies in shadow for most of the clip the median of its lit samples.
+
+    The far end of a long shadow lies on one line whoever casts it walks up or down, far from him. ``middle``,
+    ``bright`` (H, W, 3): the median of all samples, and what few of them exceed; ``grain``: its standard deviation in
+    display units. That the ground became darker by itself is possible, as sand does under a wave: then other samples
+    show the wave.
+    """
+    dark, lit = (samples.encoding.encode(image) for image in (middle, bright))
+    depth = (lit - dark).mean(-1)
+    able = among & (np.abs(lit - samples.mean).max(-1) < samples.less) & (darkened_alike(middle, bright) > 0.5)
+    # Where the ground itself has an edge, a camera a pixel off its track shows both of its sides.
+    able &= depth > _steps(lit.mean(-1))
+    shaded = able & (depth > max(SHADED[0], SHADED[1] * grain))
+    shaded[shaded] = samples.two_states(shaded, dark.mean(-1), depth)[0]
+    edge = able & _grown(shaded) & (depth > max(SHADED_EDGE[0], SHADED_EDGE[1] * grain))
+    if edge.any():
+        two, upper = samples.two_states(edge, dark.mean(-1), depth)
+        edge[edge] = two
+        median[edge] = samples.median_of(edge, upper[two])
 
 
 @dataclass(frozen=True)
@@ -197,17 +237,55 @@ class _Samples:
         """
         lit, half_dark = self._told(where, EDGE)
         lit &= ~half_dark
-        chosen = np.where(lit[:, None], self.stack[where], np.nan)
-        chosen.sort(axis=-1)
-        count = lit.sum(-1)
         around = self.encoding.decode(self.mean[where])
-        median[where] = np.where((count > 0)[:, None], _middle(chosen, count), around)
+        median[where] = np.where(lit.any(-1)[:, None], self.median_of(where, lit), around)
+
+    def two_states(self, where: BoolArray, dark: FloatArray, depth: FloatArray) -> tuple[BoolArray, BoolArray]:
+        """(P,) which of these places (H, W) are ``dark`` or lit, by ``depth`` (both H x W, display units, the mean of
+        the channels), hardly ever show anything else, and are not dark when there is no object; (P, S) where lit.
+        """
+        samples = self.stack[where]
+        up = (self.encoding.encode(samples).mean(1) - dark[where][:, None]) / depth[where][:, None]
+        count, lit = (~np.isnan(up)).sum(-1), up > LIT_ABOVE
+        below = up < DARK_BELOW
+        enough = lit.sum(-1) >= np.maximum(FEWEST, LIT_SHARE * count)
+        told = (lit | below).sum(-1) >= TOLD_SHARE * count
+        steady = _turns(lit.astype(np.int8) - below) <= np.maximum(2, TURNS * count)
+        steady &= (below & (self.farness[where] < ALONE)).sum(-1) >= MOSTLY * below.sum(-1)
+        return enough & told & steady & ((up <= ELSE_ABOVE).sum(-1) >= NOTHING_ELSE * count), lit
+
+    def median_of(self, where: BoolArray, chosen: BoolArray) -> FloatArray:
+        """(P, 3) the median of the ``chosen`` (P, S) samples of P places; 0 where there are none."""
+        values = np.where(chosen[:, None], self.stack[where], np.nan)
+        values.sort(axis=-1)
+        return _middle(values, chosen.sum(-1))
 
     def _told(self, where: BoolArray, share: float = 1.0) -> tuple[BoolArray, BoolArray]:
         """(P, S) which samples are as lit as the ground around P places, and which are darker by ``share`` of less."""
         shown = self.encoding.encode(self.stack[where]) - self.mean[where][..., None]
         less = self.less[where][:, None]
         return np.abs(shown).max(1) < less, shown.max(1) < -share * less
+
+
+def _turns(states: NDArray[np.int8]) -> NDArray[np.intp]:
+    """(P,) how often states (P, S) of -1 and 1, 0 where none is told, go from one to the other."""
+    # What is not told counts as what was told last.
+    last = np.maximum.accumulate(np.where(states != 0, np.arange(states.shape[-1]), 0), axis=-1)
+    held = np.take_along_axis(states, last, -1)
+    result: NDArray[np.intp] = (held[:, 1:] * held[:, :-1] < 0).sum(-1)
+    return result
+
+
+def _steps(image: FloatArray) -> FloatArray:
+    """(H, W) by how much an image differs from pixel to pixel."""
+    kernel = np.ones((3, 3), np.uint8)
+    return np.asarray(cv2.dilate(image, kernel) - cv2.erode(image, kernel), np.float32)
+
+
+def _grown(seeds: BoolArray) -> BoolArray:
+    """All that is near seeds (H, W), of which single ones are chance."""
+    certain = cv2.morphologyEx(seeds.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    return cv2.dilate(certain, np.ones((2 * GROWN + 1, 2 * GROWN + 1), np.uint8)) > 0
 
 
 def _smooth(values: FloatArray) -> FloatArray:
