@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.belief import DARKER as A_SHADOWS
 from penumbra.belief import darkened_alike
+from penumbra.clean_plate.centre import centred
 from penumbra.clean_plate.kept import ALONE
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import BoolArray
@@ -27,6 +28,14 @@ DARKER, EDGE = (2.0, 0.03), 0.25
 LIT_SHARE, TOLD_SHARE = 1 / 15, 0.8  # of the samples, that must be as lit as around; that must be so or dark
 NEAR, MOSTLY = 2, 0.95  # farness up to which an object is near, and how much of the darkness must be then
 GROWN = 6  # pixels from a place that is certainly a shadow's to its edge
+# How much darker in display units, and in standard deviations of the grain, than at its brightest a place is that a
+# shadow lies on for most of the time; and in a shadow's edge. Of the way up from there, what a sample stays below to be
+# dark, what it is above to be lit, and above which it shows something else.
+SHADED, SHADED_EDGE = (0.03, 3.0), (0.0075, 2.0)
+DARK_BELOW, LIT_ABOVE, ELSE_ABOVE = 0.4, 0.6, 1.6
+NOTHING_ELSE = 0.97  # of the samples, that must show nothing but the place, dark or lit
+TURNS = 0.3  # of the samples, at which it may turn from one to the other: at edges it does with the camera's errors
+RESTING = 0.5  # of the pixels around, that must be calm: in surf too much is possible
 # How much darker in display units, and in standard deviations of the grain, than at its brightest a place is that a
 # shadow lies on for most of the time; and in a shadow's edge. Of the way up from there, what a sample stays below to be
 # dark, what it is above to be lit, and above which it shows something else.
@@ -62,12 +71,13 @@ def median_background(
     median = _middle(ordered, count)
     spread = _spread(ordered, count, encoding)
     doubtful = known & (spread > DOUBT)
-    middle, bright = median.copy(), _bright(ordered, count)
+    middle, bright = median, _bright(ordered, count)
     del ordered
-    _centre(median, stack, count, encoding)
+    median = centred(median, stack, encoding)
     if doubtful.any():
         _prefer_far(median, stack, farness, count, doubtful, encoding)
-    if known.any():
+    # No light shadow takes less of every channel.
+    if (known & (middle < (1 - A_SHADOWS[0]) * bright).all(-1)).any():
         calm = known & (spread < max(CALM[0] * DOUBT, CALM[1] * float(np.median(spread[known]))))
         samples = _Samples(stack, farness, *_ground(encoding.encode(median), calm, around), encoding)
         among = known & (_windowed(calm.astype(np.float32), 2 * around + 1) > RESTING)
@@ -77,61 +87,28 @@ def median_background(
     return median, known
 
 
+def _sample_at(ordered: FloatArray, rank: NDArray[np.intp]) -> FloatArray:
+    """The ``rank``-th (...) of sorted samples (..., C, S), every channel by itself: (..., C)."""
+    return np.take_along_axis(ordered, rank[..., None, None], -1)[..., 0]
+
+
 def _middle(ordered: FloatArray, count: NDArray[np.intp]) -> FloatArray:
     """Median of the first ``count`` (...) of sorted values (..., 3, S); 0 where there are none."""
     low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, ordered.shape[-1] - 1)
-    first, second = (np.take_along_axis(ordered, at[..., None, None], -1)[..., 0] for at in (low, high))
+    first, second = _sample_at(ordered, low), _sample_at(ordered, high)
     return np.where((count > 0)[..., None], first + (second - first) / 2, 0).astype(np.float32)
-
-
-def _centre(median: FloatArray, stack: FloatArray, count: NDArray[np.intp], encoding: DisplayEncoding) -> None:
-    """Moves, in place, medians (H, W, 3) of samples (H, W, 3, S) to the centre of the samples near them.
-
-    A location that forgets what is far away (Tukey's biweight; Beaton and Tukey, 1974): of twelve samples three in the
-    edge of a shadow still draw a median to their side, by the distance that half of the others are apart. Its scale is
-    measured anew about each centre, as it shrinks where the centre leaves what drew it. Distances are in display units,
-    over the three channels together: a shadow darkens all of them.
-    """
-    pixels, samples, half = median.reshape(-1, 3), stack.reshape(-1, *stack.shape[2:]), (count.ravel() - 1) // 2
-    step = max(1, AT_ONCE // math.prod(stack.shape[2:]))
-    for first in range(0, len(pixels), step):
-        at = slice(first, first + step)
-        units = np.square(encoding.slope(pixels[at])) / 3
-        for _ in range(ROUNDS):
-            pixels[at] += _towards_centre(pixels[at], samples[at], half[at], units)
-
-
-def _towards_centre(centre: FloatArray, samples: FloatArray, half: NDArray[np.intp], units: FloatArray) -> FloatArray:
-    """By how much (P, 3) centres (P, 3) of samples (P, 3, S) move. ``half`` (P,): the place of the nearer half's last;
-    ``units`` (P, 3): what squares of light count in the square of a distance.
-    """
-    apart = samples - centre[..., None]
-    square = np.einsum("pcs,pc->ps", np.square(apart), units)
-    missing = np.isnan(square)
-    if missing.any():
-        square[missing] = np.inf
-        np.nan_to_num(apart, copy=False)
-    middle = np.take_along_axis(np.sort(square, -1), half.clip(0)[:, None], -1)
-    square /= np.clip(KEPT**2 * middle, REACH[0] ** 2, REACH[1] ** 2)
-    weight = np.square(np.maximum(np.subtract(1, square, out=square), 0, out=square), out=square)
-    total = weight.sum(-1)[:, None]
-    # Where no sample is within reach the median stays.
-    return np.einsum("ps,pcs->pc", weight, apart) / np.where(total > 0, total, np.inf)
 
 
 def _bright(ordered: FloatArray, count: NDArray[np.intp]) -> FloatArray:
     """What only so few of ``count`` sorted samples (..., 3, S) exceed that it might be chance: (..., 3)."""
     few = np.maximum(FEWEST, np.ceil(LIT_SHARE * count)).astype(np.intp)
-    bright = np.take_along_axis(ordered, np.maximum(count - few, 0)[..., None, None], -1)[..., 0]
+    bright = _sample_at(ordered, np.maximum(count - few, 0))
     return np.where((count > 0)[..., None], bright, 0).astype(np.float32)
 
 
 def _spread(ordered: FloatArray, count: NDArray[np.intp], encoding: DisplayEncoding) -> FloatArray:
     last = np.maximum(count - 1, 0)
-    low, high = (
-        np.take_along_axis(ordered, np.rint(last * share).astype(np.intp)[..., None, None], -1)[..., 0]
-        for share in (1 / 6, 5 / 6)
-    )
+    low, high = (_sample_at(ordered, np.rint(last * share).astype(np.intp)) for share in (1 / 6, 5 / 6))
     spread: FloatArray = (encoding.encode(high) - encoding.encode(low)).max(-1)
     return spread
 
@@ -202,7 +179,7 @@ def _prefer_bright(
     able &= depth > _steps(lit.mean(-1))
     shaded = able & (depth > max(SHADED[0], SHADED[1] * grain))
     shaded[shaded] = samples.two_states(shaded, dark.mean(-1), depth)[0]
-    edge = able & _grown(shaded) & (depth > max(SHADED_EDGE[0], SHADED_EDGE[1] * grain))
+    edge = np.asarray(able & _grown(shaded) & (depth > max(SHADED_EDGE[0], SHADED_EDGE[1] * grain)))
     if edge.any():
         two, upper = samples.two_states(edge, dark.mean(-1), depth)
         edge[edge] = two
@@ -238,7 +215,7 @@ class _Samples:
         lit, half_dark = self._told(where, EDGE)
         lit &= ~half_dark
         around = self.encoding.decode(self.mean[where])
-        median[where] = np.where(lit.any(-1)[:, None], self.median_of(where, lit), around)
+        median[where] = np.where(lit.any(-1, keepdims=True), self.median_of(where, lit), around)
 
     def two_states(self, where: BoolArray, dark: FloatArray, depth: FloatArray) -> tuple[BoolArray, BoolArray]:
         """(P,) which of these places (H, W) are ``dark`` or lit, by ``depth`` (both H x W, display units, the mean of
@@ -285,7 +262,8 @@ def _steps(image: FloatArray) -> FloatArray:
 def _grown(seeds: BoolArray) -> BoolArray:
     """All that is near seeds (H, W), of which single ones are chance."""
     certain = cv2.morphologyEx(seeds.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    return cv2.dilate(certain, np.ones((2 * GROWN + 1, 2 * GROWN + 1), np.uint8)) > 0
+    grown: BoolArray = np.asarray(cv2.dilate(certain, np.ones((2 * GROWN + 1, 2 * GROWN + 1), np.uint8)) > 0)
+    return grown
 
 
 def _smooth(values: FloatArray) -> FloatArray:
