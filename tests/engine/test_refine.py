@@ -83,6 +83,18 @@ def test_trained_weights_learn_from_the_first_step_on(clip: WorkingClip, tmp_pat
     assert values[-1] < values[0]
 
 
+@pytest.mark.parametrize(("steps", "trained", "times"), [(20, True, 3), (50, True, 2), (400, True, 1), (20, False, 1)])
+def test_few_steps_are_taken_faster_by_weights_that_know_something(
+    clip: WorkingClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, trained: bool, times: float
+) -> None:
+    monkeypatch.setattr(refinement, "learning_rate_factor", lambda step, share: 1.0)
+    network, contract = seeded_network(0, NetworkSize(2, 2)), ModelContract(height=SIZE, width=SIZE)
+    trainer = refinement._Trainer(clip, network, contract, RefineSettings(steps=steps), 0, "cpu", trained)
+    trainer.advance()
+    slow = refinement.TRAINED_RATE if trained else refinement.LEARNING_RATE
+    assert {group["lr"] for group in trainer.optimiser.param_groups} == {pytest.approx(times * slow)}
+
+
 def test_the_mask_leads_only_weights_that_know_nothing(
     clip: WorkingClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

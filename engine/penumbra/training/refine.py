@@ -33,6 +33,8 @@ from penumbra.windows import fitting_stride
 # The published rate finds a shot's layers from nothing; trained weights it would first make forget (decision 0016).
 LEARNING_RATE = 5e-4
 TRAINED_RATE = 4e-4
+# In fewer steps trained weights must go faster to get as far: in inverse proportion to them, up to so many times.
+UNHURRIED_STEPS, MOST_HURRIED = 100, 3.0
 FINAL_RATE = 0.1  # of the learning rate, reached at the end: the last steps settle instead of wandering
 AVERAGE_DECAY = 0.9  # of the running mean of the weights, which is what is evaluated and kept
 EFFECT_WEIGHT = 3.0  # how much more a pixel counts where the plate shows an effect outside all masks, as in pretraining
@@ -170,8 +172,7 @@ class _Trainer:
         self.window = min(contract.window, len(clip.numbers))
         self.stride = contract.stride
         self.batch_size, self.parts = batch_size(clip, device), 1
-        self.rate = TRAINED_RATE if trained else LEARNING_RATE
-        self.optimiser = Muon(network, self.rate, WEIGHT_DECAY)
+        self.optimiser = Muon(network, TRAINED_RATE if trained else LEARNING_RATE, WEIGHT_DECAY)
         self.step, self.seconds = 0, 0.0
         self.evaluations: list[tuple[int, float]] = []
         self.best: dict[str, Tensor] = _copy(network)
@@ -190,6 +191,11 @@ class _Trainer:
             return self.step >= self.settings.steps
         assert self.settings.minutes is not None
         return self.seconds >= 60 * self.settings.minutes
+
+    def _rate(self) -> float:
+        """The learning rate before its schedule."""
+        hurry = min(max(UNHURRIED_STEPS / self.total(), 1.0), MOST_HURRIED)
+        return TRAINED_RATE * hurry if self.trained else LEARNING_RATE
 
     def share(self) -> float:
         """How much of the run is behind us, 0 to 1: what the schedules follow."""
@@ -222,7 +228,7 @@ class _Trainer:
         batch = sample_batch(self.clip, self.window, self.stride, self.batch_size, random, self.device)
         share = self.share()
         for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * learning_rate_factor(self.step, share)
+            group["lr"] = self._rate() * learning_rate_factor(self.step, share)
         # Trained weights know their masks: another bootstrap would only make them forget the effects.
         early = 1.0 if self.trained else share
         weight = mask_weight_schedule(round(early * 1000), 1000, "refine")
