@@ -1,7 +1,7 @@
-"""Building the clean plate: the per-channel median, over frames, of pixels outside every mask.
+"""Building the clean plate: what pixels outside every mask show, at the centre of what they show over the frames.
 
-After the paper's background estimate (section 4 of its supplement), at plate resolution and in bounded memory: the
-mosaic is made tile by tile, from frames kept on disk meanwhile.
+After the paper's background estimate (section 4 of its supplement: their median), at plate resolution and in bounded
+memory: the mosaic is made tile by tile, from frames kept on disk meanwhile.
 """
 
 from __future__ import annotations

@@ -36,20 +36,6 @@ DARK_BELOW, LIT_ABOVE, ELSE_ABOVE = 0.4, 0.6, 1.6
 NOTHING_ELSE = 0.97  # of the samples, that must show nothing but the place, dark or lit
 TURNS = 0.3  # of the samples, at which it may turn from one to the other: at edges it does with the camera's errors
 RESTING = 0.5  # of the pixels around, that must be calm: in surf too much is possible
-# How much darker in display units, and in standard deviations of the grain, than at its brightest a place is that a
-# shadow lies on for most of the time; and in a shadow's edge. Of the way up from there, what a sample stays below to be
-# dark, what it is above to be lit, and above which it shows something else.
-SHADED, SHADED_EDGE = (0.03, 3.0), (0.0075, 2.0)
-DARK_BELOW, LIT_ABOVE, ELSE_ABOVE = 0.4, 0.6, 1.6
-NOTHING_ELSE = 0.97  # of the samples, that must show nothing but the place, dark or lit
-TURNS = 0.3  # of the samples, at which it may turn from one to the other: at edges it does with the camera's errors
-RESTING = 0.5  # of the pixels around, that must be calm: in surf too much is possible
-# Samples count by Tukey's biweight of their distance to the centre, 0 from so many times the distance that half of
-# them keep: of grain's samples 998 in 1,000 lie nearer. In display units no less than the first of REACH, the step of
-# 8 bits, and no more than the second.
-KEPT, REACH = 2.5, (1 / 255, 16 / 255)
-ROUNDS = 3
-AT_ONCE = 200_000  # values worked on together: they stay in the processor's cache
 
 
 def median_background(
