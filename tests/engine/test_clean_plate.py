@@ -102,11 +102,8 @@ def test_a_shadow_that_passes_does_not_draw_the_background_to_its_side(tmp_path:
     shown[2:6] *= np.array([0.98, 0.9, 0.93, 0.97])[:, None, None, None]
     shown = np.rint(255 * shown) / 255
     values = srgb_decode(shown.astype(np.float32))
-    made = build_clean_plate(
-        range(13), lambda n: values[n], lambda n: np.zeros((40, 40), np.float32), still(13), tmp_path,
-        lambda *_: None, lambda: False,
-    )  # fmt: skip
-    off = srgb_encode(made.at(0)[0]).mean() - 0.5
+    clean = _median_of(list(values), [np.zeros((40, 40), np.float32)] * 13, tmp_path)
+    off = srgb_encode(clean).mean() - 0.5
     of_medians = np.median(shown, axis=0).mean() - 0.5
     assert of_medians < -0.3 * (grain or 0.5 / 255)
     assert abs(off) < 0.5 * abs(of_medians)

@@ -17,8 +17,9 @@ ROUNDS = 3
 AT_ONCE = 200_000  # values worked on together: they stay in the processor's cache
 
 
-def centred(median: FloatArray, samples: FloatArray, encoding: DisplayEncoding) -> FloatArray:
-    """Medians (H, W, 3) of linear samples (H, W, 3, S), NaN where there is none, moved to the centre of those near.
+def centred(median: FloatArray, samples: FloatArray, count: NDArray[np.intp], encoding: DisplayEncoding) -> FloatArray:
+    """Medians (H, W, 3) of ``count`` (H, W) linear samples (H, W, 3, S), the rest of them NaN, moved to the centre of
+    those near.
 
     A location that forgets what is far away (Tukey's biweight; Beaton and Tukey, 1974): of twelve samples three in the
     edge of a shadow still draw a median to their side, by the distance that half of the others are apart. Its scale is
@@ -26,13 +27,14 @@ def centred(median: FloatArray, samples: FloatArray, encoding: DisplayEncoding) 
     over the three channels together: a shadow darkens all of them.
     """
     centres, flat = median.copy(), samples.reshape(-1, *samples.shape[2:])
+    half = np.maximum(count.ravel() - 1, 0) // 2
     step = max(1, AT_ONCE // math.prod(flat.shape[1:]))
     for first in range(0, len(flat), step):
-        some, their = centres.reshape(-1, 3)[first : first + step], flat[first : first + step]
-        half = np.maximum((~np.isnan(their[:, 0])).sum(-1) - 1, 0) // 2
+        at = slice(first, first + step)
+        some = centres.reshape(-1, 3)[at]
         units = np.asarray(np.square(encoding.slope(some)) / 3, np.float32)
         for _ in range(ROUNDS):
-            some += _towards_centre(some, their, half, units)
+            some += _towards_centre(some, flat[at], half[at], units)
     return centres
 
 

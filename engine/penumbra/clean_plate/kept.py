@@ -88,9 +88,9 @@ def _as_stored(pixels: FloatArray) -> NDArray[np.floating]:
 def _farness(coverage: FloatArray) -> NDArray[np.uint8]:
     reach = 2 + coverage.shape[1] // 960
     occupied = (coverage > 0).astype(np.uint8)
-    free = 1 - cv2.dilate(occupied, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     if not occupied.any():
         return np.full(coverage.shape, ALONE, np.uint8)
+    free = 1 - cv2.dilate(occupied, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     distance = cv2.distanceTransform(free, cv2.DIST_L2, 3) / np.hypot(*coverage.shape)
     return np.asarray(free * (1 + np.digitize(distance, DISTANCES)), np.uint8)
 

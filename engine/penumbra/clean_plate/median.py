@@ -59,16 +59,15 @@ def median_background(
     doubtful = known & (spread > DOUBT)
     middle, bright = median, _bright(ordered, count)
     del ordered
-    median = centred(median, stack, encoding)
+    median = centred(median, stack, count, encoding)
     if doubtful.any():
         _prefer_far(median, stack, farness, count, doubtful, encoding)
     # No light shadow takes less of every channel.
     if (known & (middle < (1 - A_SHADOWS[0]) * bright).all(-1)).any():
         calm = known & (spread < max(CALM[0] * DOUBT, CALM[1] * float(np.median(spread[known]))))
         samples = _Samples(stack, farness, *_ground(encoding.encode(median), calm, around), encoding)
-        among = known & (_windowed(calm.astype(np.float32), 2 * around + 1) > RESTING)
         grain = float(np.median(spread[calm])) / 2 if calm.any() else 0.0
-        _prefer_bright(median, middle, bright, samples, among, grain)
+        _prefer_bright(median, middle, bright, samples, known, grain)
         _prefer_lit(median, samples, doubtful)
     return median, known
 
@@ -87,8 +86,7 @@ def _middle(ordered: FloatArray, count: NDArray[np.intp]) -> FloatArray:
 
 def _bright(ordered: FloatArray, count: NDArray[np.intp]) -> FloatArray:
     """What only so few of ``count`` sorted samples (..., 3, S) exceed that it might be chance: (..., 3)."""
-    few = np.maximum(FEWEST, np.ceil(LIT_SHARE * count)).astype(np.intp)
-    bright = _sample_at(ordered, np.maximum(count - few, 0))
+    bright = _sample_at(ordered, np.maximum(count - _fewest(count), 0))
     return np.where((count > 0)[..., None], bright, 0).astype(np.float32)
 
 
@@ -117,9 +115,9 @@ def _prefer_far(
     median += share * (other - median)
 
 
-def _ground(shown: FloatArray, calm: BoolArray, around: int) -> tuple[FloatArray, FloatArray]:
-    """The calm ground around every pixel of a display-encoded picture (H, W, 3): its mean (H, W, 3), and how much
-    darker (H, W) is darker than it; infinitely much where there is too little of it.
+def _ground(shown: FloatArray, calm: BoolArray, around: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The calm ground around every pixel of a display-encoded picture (H, W, 3): its share (H, W) of what is around,
+    its mean (H, W, 3), and how much darker (H, W) is darker than it; infinitely much where there is too little of it.
     """
     side = 2 * around + 1
     weight = calm.astype(np.float32)
@@ -128,7 +126,7 @@ def _ground(shown: FloatArray, calm: BoolArray, around: int) -> tuple[FloatArray
     mean = np.asarray(_windowed(shown * weight[..., None], side) / divisor, np.float32)
     variance = _windowed(np.square(shown) * weight[..., None], side) / divisor - mean * mean
     less = np.maximum(DARKER[0] * np.sqrt(np.maximum(variance, 0)).max(-1), DARKER[1])
-    return mean, np.where(many > CALM_SHARE, less, np.inf).astype(np.float32)
+    return many, mean, np.where(many > CALM_SHARE, less, np.inf).astype(np.float32)
 
 
 def _windowed(values: FloatArray, side: int) -> FloatArray:
@@ -149,7 +147,7 @@ def _prefer_lit(median: FloatArray, samples: _Samples, doubtful: BoolArray) -> N
 
 
 def _prefer_bright(
-    median: FloatArray, middle: FloatArray, bright: FloatArray, samples: _Samples, among: BoolArray, grain: float
+    median: FloatArray, middle: FloatArray, bright: FloatArray, samples: _Samples, known: BoolArray, grain: float
 ) -> None:
     """Gives, in place, a place that lies in shadow for most of the clip the median of its lit samples.
 
@@ -160,7 +158,12 @@ def _prefer_bright(
     """
     dark, lit = (samples.encoding.encode(image) for image in (middle, bright))
     depth = (lit - dark).mean(-1)
-    able = among & (np.abs(lit - samples.mean).max(-1) < samples.less) & (darkened_alike(middle, bright) > 0.5)
+    able = (
+        known
+        & (samples.calm > RESTING)
+        & (np.abs(lit - samples.mean).max(-1) < samples.less)
+        & (darkened_alike(middle, bright) > 0.5)
+    )
     # Where the ground itself has an edge, a camera a pixel off its track shows both of its sides.
     able &= depth > _steps(lit.mean(-1))
     shaded = able & (depth > max(SHADED[0], SHADED[1] * grain))
@@ -178,6 +181,7 @@ class _Samples:
 
     stack: FloatArray
     farness: NDArray[np.uint8]
+    calm: FloatArray
     mean: FloatArray
     less: FloatArray
     encoding: DisplayEncoding
@@ -185,13 +189,9 @@ class _Samples:
     def shadowed(self, where: BoolArray) -> BoolArray:
         """Which of these places (H, W) are as lit as around at some frames, and dark at the others, an object near."""
         lit, dark = self._told(where)
-        near = self.farness[where] <= NEAR
-        count = (self.farness[where] > 0).sum(-1)
-        enough = np.maximum(FEWEST, LIT_SHARE * count)
-        good = (lit.sum(-1) >= enough) & ((lit | dark).sum(-1) >= TOLD_SHARE * count)
-        good &= (dark & near).sum(-1) >= MOSTLY * dark.sum(-1)
+        farness = self.farness[where]
         result = np.zeros_like(where)
-        result[where] = good
+        result[where] = _lit_at_times(lit, dark, (farness > 0).sum(-1)) & _mostly(dark, farness <= NEAR)
         return result
 
     def light(self, median: FloatArray, where: BoolArray) -> None:
@@ -209,13 +209,10 @@ class _Samples:
         """
         samples = self.stack[where]
         up = (self.encoding.encode(samples).mean(1) - dark[where][:, None]) / depth[where][:, None]
-        count, lit = (~np.isnan(up)).sum(-1), up > LIT_ABOVE
-        below = up < DARK_BELOW
-        enough = lit.sum(-1) >= np.maximum(FEWEST, LIT_SHARE * count)
-        told = (lit | below).sum(-1) >= TOLD_SHARE * count
-        steady = _turns(lit.astype(np.int8) - below) <= np.maximum(2, TURNS * count)
-        steady &= (below & (self.farness[where] < ALONE)).sum(-1) >= MOSTLY * below.sum(-1)
-        return enough & told & steady & ((up <= ELSE_ABOVE).sum(-1) >= NOTHING_ELSE * count), lit
+        count, lit, below = (~np.isnan(up)).sum(-1), up > LIT_ABOVE, up < DARK_BELOW
+        two = _lit_at_times(lit, below, count) & ((up <= ELSE_ABOVE).sum(-1) >= NOTHING_ELSE * count)
+        two &= _turns(lit.astype(np.int8) - below) <= np.maximum(2, TURNS * count)
+        return two & _mostly(below, self.farness[where] < ALONE), lit
 
     def median_of(self, where: BoolArray, chosen: BoolArray) -> FloatArray:
         """(P, 3) the median of the ``chosen`` (P, S) samples of P places; 0 where there are none."""
@@ -228,6 +225,24 @@ class _Samples:
         shown = self.encoding.encode(self.stack[where]) - self.mean[where][..., None]
         less = self.less[where][:, None]
         return np.abs(shown).max(1) < less, shown.max(1) < -share * less
+
+
+def _fewest(count: NDArray[np.intp]) -> NDArray[np.intp]:
+    """How many of ``count`` samples (...) must be lit, that it is not chance: (...)."""
+    fewest: NDArray[np.intp] = np.maximum(FEWEST, np.ceil(LIT_SHARE * count)).astype(np.intp)
+    return fewest
+
+
+def _lit_at_times(lit: BoolArray, dark: BoolArray, count: NDArray[np.intp]) -> BoolArray:
+    """(P,) whether enough of ``count`` samples (P, S) are lit, and nearly all are told to be lit or dark."""
+    result: BoolArray = (lit.sum(-1) >= _fewest(count)) & ((lit | dark).sum(-1) >= TOLD_SHARE * count)
+    return result
+
+
+def _mostly(those: BoolArray, such: BoolArray) -> BoolArray:
+    """(P,) whether nearly all of those samples (P, S) are such."""
+    result: BoolArray = (those & such).sum(-1) >= MOSTLY * those.sum(-1)
+    return result
 
 
 def _turns(states: NDArray[np.int8]) -> NDArray[np.intp]:

@@ -35,7 +35,9 @@ def has_bfloat16(device: str) -> bool:
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if kind == "cpu":
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and _gains_by_bfloat16(_capabilities())
+        # Other processors than x86 say nothing of tiles; they are the faster for bfloat16, as far as is known.
+        tiles = bool(_capabilities().get("amx_bf16", True))
+        return tiles and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return True
 
 
@@ -43,11 +45,6 @@ def _capabilities() -> Mapping[str, object]:
     """What this CPU can do, by name; empty where torch is too old to say."""
     ask = getattr(torch.cpu, "get_capabilities", None)
     return ask() if ask else {}
-
-
-def _gains_by_bfloat16(capabilities: Mapping[str, object]) -> bool:
-    """Whether a CPU that has bfloat16 is the faster for it: other processors than x86, as far as is known, are."""
-    return bool(capabilities.get("amx_bf16", True))
 
 
 def network_arithmetic(device: str, wanted: bool = True) -> torch.autocast:

@@ -172,8 +172,8 @@ class _Trainer:
         self.window = min(contract.window, len(clip.numbers))
         self.stride = contract.stride
         self.batch_size, self.parts = batch_size(clip, device), 1
-        self.optimiser = Muon(network, TRAINED_RATE if trained else LEARNING_RATE, WEIGHT_DECAY)
         self.step, self.seconds = 0, 0.0
+        self.optimiser = Muon(network, self._rate(), WEIGHT_DECAY)
         self.evaluations: list[tuple[int, float]] = []
         self.best: dict[str, Tensor] = _copy(network)
         self.fixed = list(self._evaluation_batches())
@@ -227,8 +227,9 @@ class _Trainer:
         torch.manual_seed(int(random.integers(2**31)))  # dropout
         batch = sample_batch(self.clip, self.window, self.stride, self.batch_size, random, self.device)
         share = self.share()
+        rate = self._rate() * learning_rate_factor(self.step, share)
         for group in self.optimiser.param_groups:
-            group["lr"] = self._rate() * learning_rate_factor(self.step, share)
+            group["lr"] = rate
         # Trained weights know their masks: another bootstrap would only make them forget the effects.
         early = 1.0 if self.trained else share
         weight = mask_weight_schedule(round(early * 1000), 1000, "refine")
