@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.arrays import create_array
+from penumbra.clean_plate.centre import HALO
 from penumbra.clean_plate.edges import edge_slopes
 from penumbra.clean_plate.exposure import Thumbnails, estimate_gains, free_at, room_for, thumbnail, thumbnail_size
 from penumbra.clean_plate.fill import fill_unseen, patch_unseen
@@ -223,7 +224,12 @@ def _write_mosaic(
     seen = create_array(seen_part, np.bool_, room)
     for tile in tiles:
         at = np.s_[tile.top : tile.bottom, tile.left : tile.right]
-        picture[at], seen[at] = _tile_median(source, mosaic, tile, thumbnails, limits, tick)
+        # What a pixel is taken for depends on its neighbours: without them tiles would have borders.
+        wide = tile.widened(HALO, mosaic)
+        own = tile.within(wide)
+        picture[at], seen[at] = (
+            made[own] for made in _tile_median(source, mosaic, wide, thumbnails, limits, tick)
+        )
     fill_unseen(picture, seen)
     patch_unseen(picture, seen, limits.encoding)
     picture.flush()

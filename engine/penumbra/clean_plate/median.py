@@ -59,7 +59,7 @@ def median_background(
     doubtful = known & (spread > DOUBT)
     middle, bright = median, _bright(ordered, count)
     del ordered
-    median = centred(median, stack, count, encoding)
+    median = centred(median, stack, encoding)
     if doubtful.any():
         _prefer_far(median, stack, farness, count, doubtful, encoding)
     # No light shadow takes less of every channel.

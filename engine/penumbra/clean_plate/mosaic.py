@@ -54,6 +54,20 @@ class Tile:
         """(height, width)."""
         return self.bottom - self.top, self.right - self.left
 
+    def widened(self, pixels: int, mosaic: Mosaic) -> Tile:
+        """The tile with so many more pixels on every side, as far as the mosaic goes."""
+        return Tile(
+            max(self.top - pixels, 0), min(self.bottom + pixels, mosaic.height),
+            max(self.left - pixels, 0), min(self.right + pixels, mosaic.width),
+        )  # fmt: skip
+
+    def within(self, wider: Tile) -> tuple[slice, slice]:
+        """Its own rows and columns in a tile that holds it."""
+        return (
+            slice(self.top - wider.top, self.bottom - wider.top),
+            slice(self.left - wider.left, self.right - wider.left),
+        )
+
 
 def plan_mosaics(homographies: Matrices, size: tuple[int, int]) -> tuple[Mosaic, ...]:
     """The fewest mosaics, by halving, none larger than about eight plates. ``size``: (height, width) of the plate."""
@@ -65,19 +79,25 @@ def plan_mosaics(homographies: Matrices, size: tuple[int, int]) -> tuple[Mosaic,
 
 
 def tiles_of(mosaic: Mosaic, size: tuple[int, int], samples: int, byte_budget: int) -> list[Tile]:
-    """Tiles about a plate wide, low enough that ``samples`` RGB float32 values a pixel, twice, fit the budget."""
+    """Tiles about a plate wide, low enough that ``samples`` RGB float32 values a pixel, twice, fit the budget. They
+    begin at even pixels.
+    """
     columns = max(1, round(mosaic.width / size[1]))
-    lefts = np.linspace(0, mosaic.width, columns + 1).astype(int)
-    widest = int(np.diff(lefts).max())
+    lefts = _even(mosaic.width, columns)
+    widest = max(right - left for left, right in pairwise(lefts))
     rows = max(8, byte_budget // (samples * widest * 3 * 4 * 2))
     bands = max(1, -(-mosaic.height // rows))
-    tops = np.linspace(0, mosaic.height, bands + 1).astype(int)
+    tops = _even(mosaic.height, bands)
     return [
         Tile(top, bottom, left, right)
-        for left, right in pairwise(lefts.tolist())
-        for top, bottom in pairwise(tops.tolist())
-        if bottom > top
+        for left, right in pairwise(lefts)
+        for top, bottom in pairwise(tops)
     ]
+
+
+def _even(size: int, parts: int) -> list[int]:
+    """Where about equal parts of a size begin, all at even numbers, and its end."""
+    return [*sorted({2 * (size * part // parts // 2) for part in range(parts)}), size]
 
 
 def frame_window(homography: Matrices, tile: Tile, size: tuple[int, int]) -> tuple[tuple[slice, slice], Matrices]:

@@ -16,6 +16,7 @@ from penumbra.decompose import CPU, LayerModels, decompose
 from penumbra.errors import JobError, OutOfMemoryError
 from penumbra.events import Event
 from penumbra.frames import WorkingClip
+from penumbra.lift import by_common_fate
 from penumbra.pipeline.scratch import CHECKPOINT
 from penumbra.pipeline.shot import Shot
 from penumbra.pipeline.weights import SHIPPED_WEIGHTS
@@ -82,7 +83,7 @@ def _predict(shot: Shot, clip: WorkingClip, models: LayerModels, path: Path) -> 
     layers = create_array(path, np.float32, (*clip.masks.shape, 4))
     errors = []
     for index, rgba in decompose(clip, models, on_progress=shot.report.step, should_stop=shot.report.should_stop):
-        layers[index] = rgba
+        layers[index] = by_common_fate(clip, index, rgba)
         errors.append(_unexplained(clip, index, rgba))
     return errors
 
