@@ -227,9 +227,7 @@ def _write_mosaic(
         # What a pixel is taken for depends on its neighbours: without them tiles would have borders.
         wide = tile.widened(HALO, mosaic)
         own = tile.within(wide)
-        picture[at], seen[at] = (
-            made[own] for made in _tile_median(source, mosaic, wide, thumbnails, limits, tick)
-        )
+        picture[at], seen[at] = (made[own] for made in _tile_median(source, mosaic, wide, thumbnails, limits, tick))
     fill_unseen(picture, seen)
     patch_unseen(picture, seen, limits.encoding)
     picture.flush()

@@ -88,11 +88,7 @@ def tiles_of(mosaic: Mosaic, size: tuple[int, int], samples: int, byte_budget: i
     rows = max(8, byte_budget // (samples * widest * 3 * 4 * 2))
     bands = max(1, -(-mosaic.height // rows))
     tops = _even(mosaic.height, bands)
-    return [
-        Tile(top, bottom, left, right)
-        for left, right in pairwise(lefts)
-        for top, bottom in pairwise(tops)
-    ]
+    return [Tile(top, bottom, left, right) for left, right in pairwise(lefts) for top, bottom in pairwise(tops)]
 
 
 def _even(size: int, parts: int) -> list[int]:
