@@ -30,6 +30,7 @@ QUIET = 2 / 255  # display units: grain is found nowhere again, which says nothi
 FOUND = 0.7  # unlikeness of the patch most alike, from which it is none of the objects'
 DECIDED = 12.0  # how much a patch as unlike as two different ones speaks against an object
 TRACE = (0.01, 0.03)  # optical depth that is nothing yet, and something
+LENT = 0.1  # of what all layers own, that any of them may own where the frames around decide
 CERTAIN = 0.3  # alpha from which the network needs no advice
 
 
@@ -44,8 +45,10 @@ def by_common_fate(clip: WorkingClip, index: int, layers: FloatArray) -> FloatAr
     alpha, masks = layers[..., 3], clip.masks[index]
     beyond = np.maximum(alpha - masks - LEAST_ALPHA, 0)
     depth = -np.log1p(-np.minimum(beyond, 0.999))
-    parts = depth * np.exp(-_speaking_against(clip, index) * np.maximum(1 - beyond / CERTAIN, 0))
     whole = depth.sum(0)
+    against = _speaking_against(clip, index) * np.maximum(1 - beyond / CERTAIN, 0)
+    lent = LENT / len(layers) * whole * (1 - np.exp(-against.max(0))) * (1 - masks)
+    parts = (depth + lent) * np.exp(-against)
     all_of_it = whole / np.maximum(parts.sum(0), 1e-9)
     # Traces of what the background does by itself must not add up to one that counts.
     no_more = np.minimum(all_of_it, depth.max(0) / np.maximum(parts.max(0), 1e-9))

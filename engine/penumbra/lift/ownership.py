@@ -25,7 +25,7 @@ LEAST_ALPHA = np.float32((1 - np.tanh(3.0)) / 2)
 RESTLESS_LEAST = np.float32(0.02)
 # At 64 small lines, how often what is known of one small pixel is averaged with its neighbours', never across places
 # that show no effect; and how many pixels a share is carried on into effects that the network gives to nobody.
-AVERAGINGS = 16
+AVERAGINGS = 8
 STEPS = 4
 # What is left of a share one small pixel further on.
 FADING = np.float32(0.6)
