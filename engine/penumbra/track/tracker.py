@@ -29,6 +29,9 @@ STILL = 4.0  # proxy pixels: farther than this from where it began, by its featu
 LOCKED = 0.1  # proxy pixels: typical displacement that sensors, lights and compression give a locked-off camera
 SMALL = 13.0  # added per pixel of width: a small picture has less to fit to
 NO_GAIN = 0.985  # residual after moving over residual before, above which moving explains nothing
+# The same where no frame is farther than so many proxy pixels from where it began: shadows that nobody masked move as
+# much on ground without edges.
+LITTLE, LITTLE_GAIN = 0.5, 0.95
 POOR = 8.0  # 8-bit levels of median residual
 FEW = 0.5  # share of pixels that follow the camera
 MOVED = 1.0  # proxy pixels: by less it does not matter whether a camera moves
@@ -116,12 +119,15 @@ def _is_locked(sequence: Sequence, placement: Placement) -> bool:
         if fit is not None:
             distances.append(float(displacement(fit.homography, sequence.size)))
             gains.append(fit.after / max(fit.before, 1e-6))
-    if len(distances) < 2 or max(distances) > STILL:
+    if len(distances) < 2:
+        # Too little detail to be told finer than by features.
+        return bool(displacement(placement.homographies[found], sequence.size).max() < MOVED)
+    if max(distances) > STILL:
         return False
     # A quarter of the frames may fit badly by chance.
     limit = LOCKED + SMALL / sequence.size[1]
     small = np.quantile(distances, 0.75) < limit and max(distances) < 3 * limit
-    return bool(small or np.quantile(gains, 0.25) > NO_GAIN)
+    return bool(small or np.quantile(gains, 0.25) > (LITTLE_GAIN if max(distances) < LITTLE else NO_GAIN))
 
 
 def _stands(sequence: Sequence, homographies: Matrices, scene: NDArray[np.int64]) -> bool:
