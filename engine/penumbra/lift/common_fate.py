@@ -7,7 +7,6 @@ found again beside that object and not beside another that goes elsewhere (commo
 
 from __future__ import annotations
 
-import warnings
 from itertools import product
 
 import cv2
@@ -60,30 +59,29 @@ def by_common_fate(clip: WorkingClip, index: int, layers: FloatArray) -> FloatAr
 
 def _speaking_against(clip: WorkingClip, index: int) -> FloatArray:
     """(K, h, w) how much speaks against every object as the cause of what a frame shows; 0 for the likeliest."""
-    unlike = np.stack([_unlikeness(clip, index, which) for which in range(len(clip.names))])
+    around = [index + step for step in AROUND if 0 <= index + step < len(clip.numbers)]
+    shown = {frame: _effects(clip, frame) for frame in (index, *around)}
+    unlike = np.stack([_unlikeness(shown, clip.masks[:, which], index) for which in range(len(clip.names))])
     best = np.where(np.isnan(unlike), 1, unlike).min(0)
     # Where nothing is known of an object nothing speaks against it.
     worse = np.where(np.isnan(unlike), 0, unlike - best)
     return np.asarray(DECIDED * np.maximum(1 - best / FOUND, 0) * worse, np.float32)
 
 
-def _unlikeness(clip: WorkingClip, index: int, which: int) -> FloatArray:
-    """(h, w) how unlike the patches around every pixel are to those that frames nearby show where they would be if they
-    moved with an object: 0 if they are the same, 1 if they have nothing in common, NaN where that is not known.
+def _unlikeness(shown: dict[int, tuple[FloatArray, FloatArray]], masks: FloatArray, index: int) -> FloatArray:
+    """(h, w) how unlike the patches around every pixel of frame ``index`` are to those that the other frames ``shown``
+    have where they would be if they moved with an object of these masks (N, h, w): 0 if they are the same, 1 if they
+    have nothing in common, NaN where that is not known.
     """
-    here, free = _effects(clip, index)
-    found = []
-    for other in (index + step for step in AROUND):
-        if 0 <= other < len(clip.numbers):
-            way = _way(clip.masks[index, which], clip.masks[other, which])
-            if way is not None:
-                found.append(_patches_apart(here, free, *_moved(*_effects(clip, other), way)))
-    if not found:
-        return np.full(free.shape, np.nan, np.float32)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        mean: FloatArray = np.nanmean(np.stack(found), axis=0)
-    return mean
+    here, free = shown[index]
+    total, known = np.zeros_like(free), np.zeros_like(free)
+    for other, effects in shown.items():
+        way = None if other == index else _way(masks[index], masks[other])
+        if way is not None:
+            unlike = _patches_apart(here, free, *_moved(*effects, way))
+            known += ~np.isnan(unlike)
+            total += np.nan_to_num(unlike)
+    return np.where(known > 0, total / np.maximum(known, 1), np.nan).astype(np.float32)
 
 
 def _effects(clip: WorkingClip, index: int) -> tuple[FloatArray, FloatArray]:
