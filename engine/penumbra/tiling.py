@@ -24,6 +24,15 @@ def tiles_of(shape: tuple[int, ...]) -> list[Tile]:
     ]
 
 
+def widened(tile: Tile, shape: tuple[int, ...], pixels: int) -> tuple[Tile, Tile]:
+    """A tile with so many pixels around it, as far as a plate (H, W, ...) goes, and the tile's place in that."""
+    starts = [max(span.start - pixels, 0) for span in tile]
+    stops = [min(span.stop + pixels, size) for span, size in zip(tile, shape, strict=False)]
+    rows, columns = (slice(start, stop) for start, stop in zip(starts, stops, strict=True))
+    down, across = (slice(span.start - start, span.stop - start) for span, start in zip(tile, starts, strict=True))
+    return (rows, columns), (down, across)
+
+
 def reached(small: NDArray[np.bool_], shape: tuple[int, ...]) -> Iterator[Tile]:
     """The tiles of a plate (H, W, ...) whose bilinear enlargement any of ``small`` (h, w) takes part in."""
     for tile in tiles_of(shape):

@@ -54,6 +54,7 @@ from penumbra.clean_plate.store import (
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.errors import OutputError, Stopped
 from penumbra.frames import BoolArray
+from penumbra.tiling import widened
 
 ReadArray: TypeAlias = Callable[[int], FloatArray]
 WATCHED = 3  # times the samples: frames looked at for what moves by itself, which a moving camera sees in turn
@@ -225,8 +226,8 @@ def _write_mosaic(
     for tile in tiles:
         at = np.s_[tile.top : tile.bottom, tile.left : tile.right]
         # What a pixel is taken for depends on its neighbours: without them tiles would have borders.
-        wide = tile.widened(HALO, mosaic)
-        own = tile.within(wide)
+        (rows, columns), own = widened(at, room, HALO)
+        wide = Tile(rows.start, rows.stop, columns.start, columns.stop)
         picture[at], seen[at] = (made[own] for made in _tile_median(source, mosaic, wide, thumbnails, limits, tick))
     fill_unseen(picture, seen)
     patch_unseen(picture, seen, limits.encoding)

@@ -6,16 +6,18 @@ import math
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import BoolArray
+from penumbra.tiling import widened
 
 # Samples count by Tukey's biweight of their distance to the centre, 0 from so many times the distance that this share
 # of them keep: of grain's samples 998 in 1,000 lie nearer. In display units no less than the first of REACH, half the
 # step of 8 bits, and no more than the second.
 KEPT, NEAREST, REACH = 3.0, 1 / 3, (0.5 / 255, 16 / 255)
-# Times the way to the mean of those near, which by itself comes near the centre slowly.
-STEPS = (1.5, 1.5, 1.5, 1.5, 1.0)
+# Steps to the centre, and how many times the way to the mean of those near each goes, by which alone it comes slowly.
+STEPS, STRIDE = 4, np.float32(1.5)
 HALO = 4  # pixels around a block that its samples' distances are told from; even, as they are of pairs of pixels
 AT_ONCE = 400_000  # values worked on together: they stay in the processor's cache
 
@@ -33,12 +35,11 @@ def centred(median: FloatArray, samples: FloatArray, encoding: DisplayEncoding) 
     side = max(HALO, 2 * (math.isqrt(AT_ONCE // (channels * many)) // 2))
     centres = median.copy()
     for top, left in product(*(range(0, size, side) for size in median.shape[:2])):
-        y, x = max(top - HALO, 0), max(left - HALO, 0)
-        wide = np.s_[y : top + side + HALO, x : left + side + HALO]
-        inner = np.s_[top - y : top - y + side, left - x : left - x + side]
+        block = np.s_[top : top + side, left : left + side]
+        wide, inner = widened(block, median.shape, HALO)
         apart = samples[wide] - median[wide][..., None]
         units = np.asarray(np.square(encoding.slope(median[wide])) / channels, np.float32)
-        centres[top : top + side, left : left + side] += _towards_centre(apart, units)[inner]
+        centres[block] += _towards_centre(apart, units)[inner]
     return centres
 
 
@@ -54,25 +55,35 @@ def _towards_centre(apart: FloatArray, units: FloatArray) -> FloatArray:
     around /= np.maximum(_neighbours(many), 1)[:, :, None]
     weight = _weights(around, many > 0, _pairs(units) / _pairs(np.ones_like(units)))
     weight = weight.repeat(2, 0)[: len(seen)].repeat(2, 1)[:, : seen.shape[1]] * seen
-    total = weight.sum(-1)[..., None]
     # Where no sample is within reach the median stays.
-    return np.asarray(np.einsum("yxs,yxcs->yxc", weight, apart) / np.where(total > 0, total, np.inf), np.float32)
+    return _mean(weight, apart)
 
 
 def _weights(apart: FloatArray, seen: BoolArray, units: FloatArray) -> FloatArray:
     """(H, W, S) what samples, ``apart`` (H, W, 3, S) from any value, count about their centre: 0 if not ``seen``."""
     rank = (NEAREST * np.maximum(seen.sum(-1) - 1, 0)).astype(np.intp)[..., None]
-    centre, weight = np.zeros(apart.shape[:3], np.float32), seen.astype(np.float32)
-    for step in STEPS:
-        square = np.einsum("yxcs,yxc->yxs", np.square(apart - centre[..., None]), units)
-        square[~seen] = np.inf
-        near = np.take_along_axis(np.sort(square, -1), rank, -1)
-        square /= np.clip(KEPT**2 * near, REACH[0] ** 2, REACH[1] ** 2)
-        weight = np.square(np.maximum(np.subtract(1, square, out=square), 0, out=square), out=square)
-        total = weight.sum(-1)[..., None]
-        mean = np.einsum("yxs,yxcs->yxc", weight, apart) / np.where(total > 0, total, np.inf)
-        centre += np.float32(step) * np.where(total > 0, mean - centre, 0)
+    centre = np.zeros(apart.shape[:3], np.float32)
+    for _ in range(STEPS):
+        weight = _near(apart - centre[..., None], seen, units, rank)
+        centre += STRIDE * np.where(weight.any(-1, keepdims=True), _mean(weight, apart) - centre, 0)
+    return _near(apart - centre[..., None], seen, units, rank)
+
+
+def _near(apart: FloatArray, seen: BoolArray, units: FloatArray, rank: NDArray[np.intp]) -> FloatArray:
+    """(H, W, S) the biweight of samples so far ``apart`` (H, W, 3, S) from the centre; ``rank`` (H, W, 1): the place of
+    the last of the nearest.
+    """
+    square = np.einsum("yxcs,yxc->yxs", np.square(apart), units)
+    square[~seen] = np.inf
+    square /= np.clip(KEPT**2 * np.take_along_axis(np.sort(square, -1), rank, -1), REACH[0] ** 2, REACH[1] ** 2)
+    weight: FloatArray = np.square(np.maximum(np.subtract(1, square, out=square), 0, out=square), out=square)
     return weight
+
+
+def _mean(weight: FloatArray, apart: FloatArray) -> FloatArray:
+    """(H, W, 3) the mean of samples (H, W, 3, S) that count by a weight (H, W, S); 0 where none does."""
+    total = weight.sum(-1)[..., None]
+    return np.asarray(np.einsum("yxs,yxcs->yxc", weight, apart) / np.where(total > 0, total, np.inf), np.float32)
 
 
 def _pairs(values: FloatArray) -> FloatArray:

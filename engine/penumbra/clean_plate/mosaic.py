@@ -54,20 +54,6 @@ class Tile:
         """(height, width)."""
         return self.bottom - self.top, self.right - self.left
 
-    def widened(self, pixels: int, mosaic: Mosaic) -> Tile:
-        """The tile with so many more pixels on every side, as far as the mosaic goes."""
-        return Tile(
-            max(self.top - pixels, 0), min(self.bottom + pixels, mosaic.height),
-            max(self.left - pixels, 0), min(self.right + pixels, mosaic.width),
-        )  # fmt: skip
-
-    def within(self, wider: Tile) -> tuple[slice, slice]:
-        """Its own rows and columns in a tile that holds it."""
-        return (
-            slice(self.top - wider.top, self.bottom - wider.top),
-            slice(self.left - wider.left, self.right - wider.left),
-        )
-
 
 def plan_mosaics(homographies: Matrices, size: tuple[int, int]) -> tuple[Mosaic, ...]:
     """The fewest mosaics, by halving, none larger than about eight plates. ``size``: (height, width) of the plate."""

@@ -124,11 +124,12 @@ def _patches_apart(here: FloatArray, free: FloatArray, there: FloatArray, seen: 
     """(h, w) how unlike patches of one frame are to those most alike of the other, which is wider; NaN if unknown."""
     height, width = free.shape
     least = np.full(free.shape, np.nan, np.float32)
+    square_here, square_there = np.square(here), np.square(there)
     for down, right in product(range(2 * ASTRAY + 1), repeat=2):
         at = np.s_[down : down + height, right : right + width]
         both = free * seen[at]
         apart = _patch(np.square(here - there[at]).mean(-1) * both)
-        power = _patch((np.square(here) + np.square(there[at])).mean(-1) * both)
+        power = _patch((square_here + square_there[at]).mean(-1) * both)
         share = _patch(both)
         unlike = (apart + QUIET**2 * share) / (power + QUIET**2 * share + np.float32(1e-9))
         least = np.fmin(least, np.where(share > ENOUGH, unlike, np.nan))

@@ -19,7 +19,7 @@ from penumbra.lift.evidence import HALO, certainty, difference
 from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of
 from penumbra.lift.solve import FLOOR, Precision, solve
 from penumbra.resizing import footprint, shrink
-from penumbra.tiling import Tile, tiles_of
+from penumbra.tiling import Tile, tiles_of, widened
 
 GAIN = 8
 # What the background does by itself, display units, from which on a difference alone says nothing of an owner; unless
@@ -135,7 +135,7 @@ def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
     """Writes a tile of what the plate shows."""
     if frame.silent(tile) and frame.unmasked(tile):
         return
-    wide, inner = _widened(tile, shown.effects.shape)
+    wide, inner = widened(tile, shown.effects.shape, HALO)
     size = difference(frame.plate[wide], frame.clean[wide], frame.encoding)[inner]
     restless = None if frame.restless is None else frame.restless[tile]
     free: FloatArray | float = 1.0
@@ -222,15 +222,6 @@ def presence(alphas: FloatArray) -> FloatArray:
 def _planes(image: FloatArray) -> FloatArray:
     """H x W x C as (C, H, W), contiguous."""
     return np.ascontiguousarray(image.transpose(2, 0, 1))
-
-
-def _widened(tile: Tile, shape: tuple[int, ...]) -> tuple[Tile, Tile]:
-    """A tile with the pixels around it that smoothing needs, as far as the frame goes, and the tile's place in that."""
-    starts = [max(span.start - HALO, 0) for span in tile]
-    stops = [min(span.stop + HALO, size) for span, size in zip(tile, shape, strict=True)]
-    rows, columns = (slice(start, stop) for start, stop in zip(starts, stops, strict=True))
-    down, across = (slice(span.start - start, span.stop - start) for span, start in zip(tile, starts, strict=True))
-    return (rows, columns), (down, across)
 
 
 def _for_tiles(tiles: Sequence[Tile], work: Callable[[Tile], None]) -> None:

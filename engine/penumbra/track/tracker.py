@@ -110,7 +110,8 @@ class _Progress:
 def _is_locked(sequence: Sequence, placement: Placement) -> bool:
     """Whether moving the frames explains anything that grain does not."""
     found = np.flatnonzero(placement.scene == 0)
-    if placement.scene.max() > 0 or displacement(placement.homographies[found], sequence.size).max() > STILL:
+    by_features = displacement(placement.homographies[found], sequence.size).max()
+    if placement.scene.max() > 0 or by_features > STILL:
         return False
     identity = np.tile(np.eye(3), (len(sequence), 1, 1))
     distances, gains = [], []
@@ -121,7 +122,7 @@ def _is_locked(sequence: Sequence, placement: Placement) -> bool:
             gains.append(fit.after / max(fit.before, 1e-6))
     if len(distances) < 2:
         # Too little detail to be told finer than by features.
-        return bool(displacement(placement.homographies[found], sequence.size).max() < MOVED)
+        return bool(by_features < MOVED)
     if max(distances) > STILL:
         return False
     # A quarter of the frames may fit badly by chance.
