@@ -412,6 +412,26 @@ def test_a_shadow_that_stays_is_seen_through_where_its_maker_was_far(tmp_path: P
     assert np.abs(background - ground)[62:].max() == 0
 
 
+def test_the_end_of_a_shadow_that_lies_far_from_its_maker_is_not_the_ground(tmp_path: Path):
+    """Two frames in five, just while he is farthest; it is lit while he is at middling distance, before and after."""
+    ground = texture((90, 260))
+    plates, masks = [], []
+    for n in range(30):
+        far = 9 <= n < 21
+        left = 20 if far else 110
+        plate, mask = ground.copy(), np.zeros((90, 260), np.float32)
+        if far:
+            plate[50:60, left + 12 : 246] *= 0.5
+        mask[20:50, left : left + 12] = 1
+        plates.append(plate)
+        masks.append(mask)
+    made = build_clean_plate(
+        range(30), plates.__getitem__, masks.__getitem__, still(30), tmp_path, lambda *_: None, lambda: False
+    )
+    background, _ = made.at(3)
+    assert np.abs(background - ground)[52:58, 170:240].max() < 0.01
+
+
 def standing(dark_alone: bool = False) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
     """Somebody comes to stand and leaves: plates, masks and the ground.
 

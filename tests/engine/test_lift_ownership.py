@@ -292,6 +292,74 @@ def test_water_beside_a_body_is_not_the_bodys_because_nothing_parts_them(restles
     assert beside.max() > 0.3 or restless
 
 
+@pytest.mark.parametrize(("said", "least", "most"), [(0.06, 0.0, 0.02), (0.5, 0.25, 1.0)])
+def test_on_moving_ground_what_is_no_shadow_is_owned_where_the_network_is_sure(said: float, least: float, most: float):
+    """However far from the clean plate, as foam is; a white boat's reflection is told by the network alone."""
+    plate, clean = scene(OBJECTS, [])
+    foam = box(60, 76, 40, 100)
+    plate += 0.5 * foam[..., None]
+    low = network([np.maximum(OBJECTS[0], said * foam), OBJECTS[1]])
+    restless = np.full(SIZE, 0.02, np.float32)
+    # Nor at the border of what moves, where the front of a wave is seldom.
+    restless[:, 70:] = 0.005
+    alpha = lifted(plate, clean, OBJECTS, low, restless=restless)[1]["o0"][64:72, 46:64, 3]
+    assert least <= alpha.min()
+    assert alpha.max() <= most
+
+
+def along(left: float, right: float) -> np.ndarray:
+    """A line across the ground, thinner than a small pixel, that slopes from one to the next."""
+    line = np.zeros(SIZE, np.float32)
+    for x in range(int(left), int(right)):
+        top = 70 + x // 24
+        line[top : top + 3, x] = 1
+    return line
+
+
+def told(shadow: np.ndarray, end: int) -> np.ndarray:
+    """What of it the network tells: nothing from a column on."""
+    return shadow * (np.arange(SIZE[1]) < end).astype(np.float32)
+
+
+@pytest.mark.parametrize("restless", [0.0, 0.01])
+def test_a_thin_shadow_is_followed_to_its_end(restless: float):
+    shadow = along(40, 176)
+    foot = [box(16, 72, 32, 42), OBJECTS[1]]
+    plate, clean = scene(foot, [shadow])
+    low = network([np.maximum(foot[0], 0.4 * told(shadow, 80)), foot[1]])
+    stack, layers = lifted(plate, clean, foot, low, restless=np.full(SIZE, restless, np.float32))
+    held = layers["o0"][..., 3]
+    assert min(held[71 + x // 24, x] for x in range(46, 174)) > 0.4
+    assert layers["o1"][60:].max() < 0.01
+    assert excess(stack, plate) <= 0
+
+
+def test_a_shadow_is_followed_across_what_hides_it_a_little_and_not_to_another():
+    shadow = along(40, 110) + along(120, 140)
+    beyond = np.roll(along(40, 140), 36, axis=0)
+    foot = [box(16, 72, 32, 42), OBJECTS[1]]
+    plate, clean = scene(foot, [shadow, 0.3 * along(110, 120), beyond])
+    low = network([np.maximum(foot[0], 0.4 * told(shadow, 80)), foot[1]])
+    _, layers = lifted(plate, clean, foot, low, restless=np.full(SIZE, 0.02, np.float32))
+    held = layers["o0"][..., 3]
+    assert min(held[71 + x // 24, x] for x in [*range(46, 108), *range(122, 138)]) > 0.4
+    assert min(held[71 + x // 24, x] for x in range(110, 120)) == pytest.approx(0.15, abs=0.02)
+    assert held[100:].max() < 0.02
+
+
+def test_a_shadow_that_two_have_begun_is_each_ones_to_its_middle():
+    shadow = along(40, 160)
+    feet = [box(16, 72, 32, 42), box(16, 80, 158, 168)]
+    plate, clean = scene(feet, [shadow])
+    near, far = told(shadow, 60), shadow - told(shadow, 140)
+    low = network([np.maximum(feet[0], 0.4 * near), np.maximum(feet[1], 0.4 * far)])
+    _, layers = lifted(plate, clean, feet, low)
+    held = [np.array([layer[71 + x // 24, x, 3] for x in range(44, 156)]) for layer in (layers["o0"], layers["o1"])]
+    assert held[0][:40].min() > 0.4
+    assert held[1][-40:].min() > 0.4
+    assert max(held[0][-40:].max(), held[1][:40].max()) < 0.05
+
+
 def test_a_shadow_on_water_far_darker_than_water_goes_is_carried_on_to_its_end():
     shadow = box(60, 70, 40, 100)
     plate, clean = scene(OBJECTS, [shadow], depth=0.6)

@@ -39,6 +39,7 @@ from penumbra.clean_plate.restless import (
     empty_small_frames,
     restlessness,
 )
+from penumbra.clean_plate.shading import Ceiling, Shading, estimate_shading
 from penumbra.clean_plate.small import small_mosaic, small_picture, small_view
 from penumbra.clean_plate.store import (
     MARKER,
@@ -65,19 +66,23 @@ REPORTED = 0.001  # share of pixels never seen that is worth a warning
 
 @dataclass(frozen=True)
 class _Source:
-    """The clip as this stage reads it: by index, exposure evened out, with masks turned into what is free of them.
+    """The clip as this stage reads it: by index, exposure and the lens's shading evened out, with masks turned into
+    what is free of them.
 
-    ``size``: a frame's height and width.
+    ``size``: a frame's height and width; ``light`` (H, W): the lens's, None where it is the same everywhere.
     """
 
     kept: KeptFrames
     gains: FloatArray
     size: tuple[int, int]
+    light: FloatArray | None = None
 
     def plate(self, index: int, window: tuple[slice, slice] = np.s_[:, :]) -> FloatArray:
         """The part of a frame in a window of rows and columns."""
         pixels = np.ascontiguousarray(self.kept.plate(index, window[0])[:, window[1]])
-        return pixels if (self.gains[index] == 1).all() else pixels / self.gains[index]
+        if (self.gains[index] != 1).any():
+            pixels = pixels / self.gains[index]
+        return pixels if self.light is None else pixels / self.light[window][..., None]
 
     def free(self, index: int) -> NDArray[np.uint8]:
         """(H, W), 1 where no mask is near."""
@@ -177,9 +182,14 @@ def _built(
     tiles = [tiles_of(mosaic, size, samples, limits.byte_budget) for mosaic in mosaics]
     tick = _Progress(count + sum(map(len, tiles)) * samples, on_progress, should_stop)
     source = _Source(kept, np.ones((count, 3), np.float32), size)
-    thumbnails, small = _first_look(source, size, count, WATCHED * limits.samples, folder, tick)
+    thumbnails, small, ceiling = _first_look(source, size, count, WATCHED * limits.samples, folder, tick)
     gains = estimate_gains(thumbnails, mosaics, folder)
-    source = replace(source, gains=gains)
+    shading = estimate_shading(thumbnails, mosaics, gains)
+    if shading:
+        _even_out(thumbnails.colour, shading.at(thumbnail_size(size))[..., None])
+        _even_out(small.light, shading.at((small.light.shape[1], small.light.shape[2])))
+        gains = estimate_gains(thumbnails, mosaics, folder)
+    source = replace(source, gains=gains, light=shading.at(size) if shading else None)
     for which, mosaic in enumerate(mosaics):
         _write_mosaic(source, mosaic, tiles[which], thumbnails, folder, which, limits, tick)
         _write_small(restless_path(folder, which), restlessness(small, mosaic, gains, limits.encoding))
@@ -187,25 +197,33 @@ def _built(
         _write_small(slopes_path(folder, which), edge_slopes(picture, small.block, limits.encoding))
     misfit = _bend(source, small, mosaics, folder, limits.encoding, tick)
     share = _never_seen_share(folder, mosaics, size)
-    warnings = [*_warnings(mosaics, share, gains), *_misfit_warnings(numbers, misfit)]
-    write_marker(folder, homographies, numbers, size, gains, share, misfit, warnings)
+    warnings = [*_warnings(mosaics, share, gains, shading), *_misfit_warnings(numbers, misfit)]
+    write_marker(folder, homographies, numbers, size, gains, shading, ceiling, share, misfit, warnings)
     return load_clean_plate(folder, homographies, numbers)
 
 
 def _first_look(
     source: _Source, size: tuple[int, int], count: int, watched: int, folder: Path, tick: _Progress
-) -> tuple[Thumbnails, SmallFrames]:
-    """Every frame once: thumbnails of all, and some small for what moves by itself."""
+) -> tuple[Thumbnails, SmallFrames, float]:
+    """Every frame once: thumbnails of all, some small for what moves by itself, and where highlights are cut off."""
     height, width = thumbnail_size(size)
     colour, free = room_for((count, height, width, 3), folder), room_for((count, height, width), folder)
     spread = np.unique(np.linspace(0, count - 1, min(count, watched)).astype(int))
     small = empty_small_frames(tuple(spread.tolist()), size)
+    ceiling = Ceiling()
     for index in range(count):
         tick()
         plate, unmasked = source.plate(index), source.free(index)
         colour[index], free[index] = thumbnail(plate, unmasked)
         add_small_frame(small, index, plate, unmasked)
-    return Thumbnails(colour, free, (size[0] / height, size[1] / width)), small
+        ceiling.add(plate)
+    return Thumbnails(colour, free, (size[0] / height, size[1] / width)), small, ceiling.value
+
+
+def _even_out(pictures: FloatArray, light: FloatArray) -> None:
+    """Divides pictures, perhaps a mapped file, in place, one after the other."""
+    for picture in pictures:
+        picture /= light
 
 
 def _write_small(path: Path, picture: NDArray[np.floating]) -> None:
@@ -347,7 +365,7 @@ def _never_seen_share(folder: Path, mosaics: tuple[Mosaic, ...], size: tuple[int
     return float(np.mean(shares))
 
 
-def _warnings(mosaics: tuple[Mosaic, ...], share: float, gains: FloatArray) -> list[str]:
+def _warnings(mosaics: tuple[Mosaic, ...], share: float, gains: FloatArray, shading: Shading) -> list[str]:
     sentences = []
     if share > REPORTED:
         sentences.append(
@@ -360,4 +378,7 @@ def _warnings(mosaics: tuple[Mosaic, ...], share: float, gains: FloatArray) -> l
     drift = float(np.abs(gains - 1).max())
     if drift > 0.02:
         sentences.append(f"The plate's exposure drifts by up to {drift:.0%}: the clean plate follows it.")
+    if shading:
+        corners = 1 - np.exp(shading.square + shading.fourth)
+        sentences.append(f"The lens darkens the picture's corners by {corners:.0%}: the clean plate follows it.")
     return sentences

@@ -128,19 +128,27 @@ def _significant(gains: NDArray[np.float64], error: NDArray[np.float64]) -> Floa
 def _on_mosaic(thumbnails: Thumbnails, mosaic: Mosaic, gains: NDArray[np.float64], folder: Path | None) -> FloatArray:
     """The evened thumbnails (frames served, h', w', 3) on a small picture of the mosaic, NaN where nothing is free."""
     served = range(mosaic.first, mosaic.last + 1)
-    tall = max(1, round(mosaic.height / thumbnails.block[0]))
-    wide = max(1, round(mosaic.width / thumbnails.block[1]))
-    stack = room_for((len(served), tall, wide, 3), folder)
+    stack = room_for((len(served), *_small_shape(thumbnails, mosaic), 3), folder)
     for place, index in enumerate(served):
-        colour = (thumbnails.colour[index] / gains[index]).astype(np.float32)
-        whole = (thumbnails.free[index] > 0.95).astype(np.float32)
-        if not mosaic.still:
-            backward = scaled(np.asarray(np.linalg.inv(mosaic.homographies[index])), thumbnails.block)
-            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            colour = cv2.warpPerspective(colour, backward, (wide, tall), flags=flags)
-            whole = cv2.warpPerspective(whole, backward, (wide, tall), flags=flags)
-        stack[place] = np.where((whole > 0.99)[..., None], colour, np.nan)
+        stack[place] = placed(thumbnails, mosaic, index, gains[index])
     return stack
+
+
+def placed(thumbnails: Thumbnails, mosaic: Mosaic, index: int, gains: NDArray[np.floating]) -> FloatArray:
+    """A frame's evened thumbnail on the small picture of a mosaic (h', w', 3), NaN where nothing is free."""
+    tall, wide = _small_shape(thumbnails, mosaic)
+    colour = (thumbnails.colour[index] / gains).astype(np.float32)
+    whole = (thumbnails.free[index] > 0.95).astype(np.float32)
+    if not mosaic.still:
+        backward = scaled(np.asarray(np.linalg.inv(mosaic.homographies[index])), thumbnails.block)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        colour = np.asarray(cv2.warpPerspective(colour, backward, (wide, tall), flags=flags), np.float32)
+        whole = np.asarray(cv2.warpPerspective(whole, backward, (wide, tall), flags=flags), np.float32)
+    return np.where((whole > 0.99)[..., None], colour, np.float32(np.nan))
+
+
+def _small_shape(thumbnails: Thumbnails, mosaic: Mosaic) -> tuple[int, int]:
+    return max(1, round(mosaic.height / thumbnails.block[0])), max(1, round(mosaic.width / thumbnails.block[1]))
 
 
 def _middle(stack: FloatArray) -> tuple[FloatArray, BoolArray]:

@@ -60,11 +60,12 @@ def median_background(
     middle, bright = median, _bright(ordered, count)
     del ordered
     median = centred(median, stack, encoding)
+    calm = known & (spread < max(CALM[0] * DOUBT, CALM[1] * float(np.median(spread[known]) if known.any() else 0)))
     if doubtful.any():
-        _prefer_far(median, stack, farness, count, doubtful, encoding)
+        resting = _windowed(calm.astype(np.float32), 2 * around + 1) > RESTING
+        _prefer_far(median, stack, farness, count, doubtful, resting, encoding)
     # No light shadow takes less of every channel.
     if (known & (middle < (1 - A_SHADOWS[0]) * bright).all(-1)).any():
-        calm = known & (spread < max(CALM[0] * DOUBT, CALM[1] * float(np.median(spread[known]))))
         samples = _Samples(stack, farness, *_ground(encoding.encode(median), calm, around), encoding)
         grain = float(np.median(spread[calm])) / 2 if calm.any() else 0.0
         _prefer_bright(median, middle, bright, samples, known, grain)
@@ -99,16 +100,27 @@ def _spread(ordered: FloatArray, count: NDArray[np.intp], encoding: DisplayEncod
 
 def _prefer_far(
     median: FloatArray, stack: FloatArray, farness: NDArray[np.uint8], count: NDArray[np.intp], doubtful: BoolArray,
-    encoding: DisplayEncoding,
+    resting: BoolArray, encoding: DisplayEncoding,
 ) -> None:  # fmt: skip
-    """Blends, in place, to the farthest samples' median where it differs by more than they do among themselves."""
-    distances = farness[doubtful]
+    """Blends, in place, to the farthest samples' median where it differs by more than they do among themselves.
+
+    Not on ``resting`` ground (H, W) where they are dark as by a shadow, and not a few others that no object is near
+    are lit like most: the end of a long shadow lies on a place just while its maker is far.
+    """
+    samples, distances = stack[doubtful], farness[doubtful]
     used = distances >= _threshold(distances, count[doubtful])[:, None]
-    far = np.where(used[:, None], stack[doubtful], np.nan)
+    far = np.where(used[:, None], samples, np.nan)
     far.sort(axis=-1)
     many = used.sum(-1)
     other, among = median.copy(), np.zeros(doubtful.shape, np.float32)
-    other[doubtful], among[doubtful] = _middle(far, many), _spread(far, many, encoding)
+    chosen, most = _middle(far, many), median[doubtful]
+    shaded = (darkened_alike(chosen[None], most[None])[0] > 0.5) & resting[doubtful]
+    if shaded.any():
+        shown, lit, dark = (encoding.encode(image[shaded]) for image in (samples, most, chosen))
+        nearer = np.abs(shown - lit[..., None]).sum(1) < np.abs(shown - dark[..., None]).sum(1)
+        told = (nearer & (distances[shaded] > NEAR)).sum(-1) >= _fewest(count[doubtful][shaded])
+        chosen[shaded] = np.where(told[:, None], most[shaded], chosen[shaded])
+    other[doubtful], among[doubtful] = chosen, _spread(far, many, encoding)
     apart = _smooth(encoding.encode(other) - encoding.encode(median))
     size = np.sqrt((apart**2).sum(-1))
     share = np.clip(size / np.maximum(DIFFERENT, _smooth(among)) - 1, 0, 1)[..., None].astype(np.float32)

@@ -23,10 +23,11 @@ from penumbra.clean_plate.mosaic import (
     plan_mosaics,
     small_out_of_mosaic,
 )
+from penumbra.clean_plate.shading import Shading, shaded
 from penumbra.color import FloatArray
 from penumbra.errors import OutputError
 
-STORE_VERSION = 3
+STORE_VERSION = 4
 MARKER = "clean_plate.json"
 
 
@@ -34,7 +35,9 @@ MARKER = "clean_plate.json"
 class CleanPlate:
     """What stands behind the objects.
 
-    ``gains`` (N, 3): exposure of each frame relative to the clean plate kept, exactly 1 where it does not drift.
+    ``gains`` (N, 3): exposure of each frame relative to the clean plate kept, exactly 1 where it does not drift;
+    ``light`` (H, W): what the lens lets through, None where that is the same everywhere; ``ceiling``: the plate's
+    value at which highlights are cut off, or infinity.
     ``misfit`` (N,): pixels by which a frame's background departs from the camera's plane, NaN where that was not
     measured; ``flows``: files of what bends the clean plate to a frame, where that helps.
     ``never_seen_share``: share in [0, 1] of the frames' pixels that are behind an object at every frame and were
@@ -51,6 +54,8 @@ class CleanPlate:
     slopes: tuple[FloatArray, ...]
     flows: tuple[Path | None, ...]
     gains: FloatArray
+    light: FloatArray | None
+    ceiling: float
     misfit: FloatArray
     never_seen_share: float
     warnings: tuple[str, ...]
@@ -72,6 +77,8 @@ class CleanPlate:
                 background, share = bent(background, flow), np.clip(bent(share, flow), 0, 1)
         if (self.gains[index] != 1).any():
             background *= self.gains[index]
+        if self.light is not None:
+            background = shaded(background, self.light, self.ceiling)
         return background, share
 
     def restlessness(self, index: int) -> FloatArray:
@@ -142,7 +149,7 @@ def flow_path(folder: Path, index: int) -> Path:
 
 def write_marker(
     folder: Path, homographies: Matrices, numbers: Sequence[int], size: tuple[int, int], gains: FloatArray,
-    never_seen_share: float, misfit: FloatArray, warnings: Sequence[str],
+    shading: Shading, ceiling: float, never_seen_share: float, misfit: FloatArray, warnings: Sequence[str],
 ) -> None:  # fmt: skip
     """The last file written: with it the clean plate is whole."""
     facts = {
@@ -150,6 +157,8 @@ def write_marker(
         "made_for": _digest(homographies, numbers),
         "size": list(size),
         "gains": gains.astype(float).tolist(),
+        "shading": [shading.square, shading.fourth],
+        "ceiling": ceiling if np.isfinite(ceiling) else None,
         "never_seen_share": never_seen_share,
         "misfit": [None if np.isnan(pixels) else float(pixels) for pixels in misfit],
         "warnings": list(warnings),
@@ -172,6 +181,8 @@ def _opened(folder: Path, homographies: Matrices, facts: Any) -> CleanPlate:
     restless = tuple(np.load(restless_path(folder, k)) for k in range(len(mosaics)))
     slopes = tuple(np.load(slopes_path(folder, k)) for k in range(len(mosaics)))
     gains = np.array(facts["gains"], np.float32)
+    shading = Shading(*map(float, facts["shading"]))
+    ceiling = float("inf") if facts["ceiling"] is None else float(facts["ceiling"])
     for mosaic, picture, matte in zip(mosaics, pictures, seen, strict=True):
         room = (mosaic.height, mosaic.width)
         if picture.shape != (*room, 3) or matte.shape != room or gains.shape != (len(homographies), 3):
@@ -179,4 +190,7 @@ def _opened(folder: Path, homographies: Matrices, facts: Any) -> CleanPlate:
     share, warnings = float(facts["never_seen_share"]), tuple(str(sentence) for sentence in facts["warnings"])
     flows = tuple(path if path.exists() else None for path in (flow_path(folder, k) for k in range(len(gains))))
     misfit = np.array([np.nan if pixels is None else pixels for pixels in facts["misfit"]], np.float32)
-    return CleanPlate(size, mosaics, pictures, seen, restless, slopes, flows, gains, misfit, share, warnings)
+    return CleanPlate(
+        size, mosaics, pictures, seen, restless, slopes, flows, gains, shading.at(size) if shading else None, ceiling,
+        misfit, share, warnings,
+    )  # fmt: skip

@@ -16,15 +16,16 @@ from penumbra.belief import Noise, belief, darkened_alike, multiple, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import Layer, LayerStack, Plate
 from penumbra.lift.evidence import HALO, certainty, difference
-from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of
+from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of, scaled
+from penumbra.lift.shade import FAINT, Shade, find_shade, fine_size, within_reach
 from penumbra.lift.solve import FLOOR, Precision, solve
-from penumbra.resizing import footprint, shrink
-from penumbra.tiling import Tile, tiles_of, widened
+from penumbra.resizing import enlarge, footprint, shrink
+from penumbra.tiling import Tile, reached, tiles_of, widened
 
 GAIN = 8
-# What the background does by itself, display units, from which on a difference alone says nothing of an owner; unless
-# it is a shadow's kind, or so many times the threshold as foam is not.
-RESTLESS, OVERWHELMING = (2.5 / 255, 4 / 255), (3.5, 5.5)
+# What the background does by itself, display units, from which on a difference alone says nothing of an owner, unless
+# it is a shadow's kind; and how many small pixels of 64 lines farther on it may.
+RESTLESS, SURF = (2.5 / 255, 4 / 255), 4
 # A layer whose alpha stays below this has no presence above the floor: 1 - (1 - a)^GAIN.
 FAINTEST = 1 - (1 - FLOOR) ** (1 / GAIN)
 
@@ -33,13 +34,15 @@ FAINTEST = 1 - (1 - FLOOR) ** (1 / GAIN)
 class _Frame:
     """All that a tile is lifted from; arrays as :func:`lift_frame` takes them, masks in the layers' order.
 
-    ``masked``: where the tiles begin that a mask touches.
+    ``reach``, ``unrest`` (h, w): what layers can own at and near small pixels, and what the background does by itself
+    there; ``masked``: where the tiles begin that a mask touches.
     """
 
     plate: FloatArray
     clean: FloatArray
     masks: tuple[FloatArray, ...]
     reach: FloatArray
+    unrest: FloatArray
     encoding: DisplayEncoding
     noise: Noise
     restless: FloatArray | None
@@ -47,24 +50,41 @@ class _Frame:
 
     def silent(self, tile: Tile) -> bool:
         """Whether the network gives nothing of a tile to any layer, nor could by what lies around it."""
-        small = tuple(
-            footprint(n, large, span) for n, large, span in zip(self.reach.shape, self.plate.shape, tile, strict=False)
-        )
-        return bool(self.reach[small].max() < FAINTEST)
+        return bool(self.reach[self._small(tile)].max() < FAINTEST)
+
+    def near_unrest(self, tile: Tile) -> bool:
+        """Whether the background moves by itself in a tile or beside it."""
+        return bool(self.unrest[self._small(tile)].max() > RESTLESS[0])
 
     def unmasked(self, tile: Tile) -> bool:
         """Whether no mask touches a tile."""
         return (tile[0].start, tile[1].start) not in self.masked
 
+    def _small(self, tile: Tile) -> tuple[slice, ...]:
+        sizes = zip(self.reach.shape, self.plate.shape, tile, strict=False)
+        return tuple(footprint(few, many, span) for few, many, span in sizes)
+
 
 class _Shown(NamedTuple):
-    """What the plate shows outside all masks (each H x W): belief in ``effects``; the same where the background is
-    restless, in those that are ``plain`` all the same; where it is ``outside``.
+    """What the plate shows outside all masks (each H x W): belief in ``effects``; the same near restless background, in
+    those of a shadow's kind, which are ``plain`` all the same; where it is ``outside``.
     """
 
     effects: FloatArray
     plain: FloatArray
     outside: FloatArray
+
+
+class _Few(NamedTuple):
+    """A frame at the network's size: plate and clean plate (h, w, 3), masks (K, h, w), what the background does by
+    itself (h, w); and its shadows.
+    """
+
+    plate: FloatArray
+    clean: FloatArray
+    masks: FloatArray
+    restless: FloatArray
+    shade: Shade
 
 
 def lift_frame(
@@ -103,14 +123,23 @@ def lift_frame(
     """
     sorted_low = low[np.asarray(order)]
     lines = low.shape[1] if lines is None else lines
+    few = _few(plate.pixels, clean, [masks[i] for i in order], restless, low.shape[1:3], encoding, noise)
     frame = _Frame(
-        plate.pixels, clean, tuple(masks[i] for i in order), reach_of(sorted_low[..., 3], lines), encoding, noise,
-        restless, _masked(masks, plate.canvas.shape),
-    )  # fmt: skip
+        plate.pixels,
+        clean,
+        tuple(masks[i] for i in order),
+        within_reach(few.shade, reach_of(sorted_low[..., 3], lines)),
+        _around_wide(few.restless, scaled(SURF, lines)),
+        encoding,
+        noise,
+        restless,
+        _masked(masks, plate.canvas.shape),
+    )
     height, width = plate.canvas.shape
     shown = _Shown(*(make((height, width), np.float32) for make in (np.zeros, np.zeros, np.ones)))
     _for_tiles(tiles_of((height, width)), lambda tile: _show(frame, tile, shown))
-    ownership, effects = _fit(frame, sorted_low, shown, lines), shown.effects
+    ownership, effects = _fit(frame, few, sorted_low, shown, lines), shown.effects
+    _complete(frame, few.shade, ownership.followed, shown)
     owned, plain = _divided(frame, ownership, effects)
     background = np.empty((height, width, 3), np.float32)
     _for_tiles(plain, lambda tile: _keep(frame, tile, precision, background))
@@ -123,6 +152,13 @@ def lift_frame(
         for index, held in zip(order, layers, strict=True)
     )
     return LayerStack(plate.number, background, tuple(stack))
+
+
+def _around_wide(values: FloatArray, reach: int) -> FloatArray:
+    """Small values (h, w), or the largest within ``reach`` pixels of those that fill a square as wide as that."""
+    least = cv2.erode(values, np.ones((reach + 1, reach + 1), np.uint8))
+    wide = cv2.dilate(least, np.ones((3 * reach + 1, 3 * reach + 1), np.uint8))
+    return np.maximum(values, np.asarray(wide, np.float32))
 
 
 def _masked(masks: Sequence[FloatArray], shape: tuple[int, int]) -> frozenset[tuple[int, int]]:
@@ -143,29 +179,60 @@ def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
         outside = np.maximum.reduce([mask[tile] for mask in frame.masks]) < OUTSIDE
         shown.outside[tile] = free = outside.astype(np.float32)
     shown.effects[tile] = belief(size, frame.noise, restless) * free
-    if restless is not None and restless.max() > RESTLESS[0] and shown.effects[tile].any():
-        overwhelming = smoothstep(multiple(size, frame.noise, restless), *OVERWHELMING)
+    if frame.near_unrest(tile) and shown.effects[tile].any():
         shadow = darkened_alike(*(cv2.blur(image[wide], (3, 3)) for image in (frame.plate, frame.clean)))[inner]
-        shown.plain[tile] = shown.effects[tile] * np.maximum(overwhelming, shadow)
+        shown.plain[tile] = shown.effects[tile] * shadow
 
 
-def _fit(frame: _Frame, low: FloatArray, shown: _Shown, lines: int) -> Ownership:
+def _few(
+    plate: FloatArray, clean: FloatArray, masks: Sequence[FloatArray], restless: FloatArray | None,
+    small: tuple[int, int], encoding: DisplayEncoding, noise: Noise,
+) -> _Few:  # fmt: skip
+    fine = fine_size(plate.shape, small)
+    finer = [shrink(image, fine) for image in (plate, clean)]
+    deviation = np.zeros(fine, np.float32) if restless is None else shrink(restless, fine)
+    coverages = [shrink(mask, fine) for mask in masks]
+    shade = find_shade(finer[0], finer[1], coverages, encoding, noise, deviation)
+    return _Few(
+        shrink(finer[0], small),
+        shrink(finer[1], small),
+        np.stack([shrink(coverage, small) for coverage in coverages]),
+        shrink(deviation, small),
+        shade,
+    )
+
+
+def _fit(frame: _Frame, few: _Few, low: FloatArray, shown: _Shown, lines: int) -> Ownership:
     size = low.shape[1:3]
-    restless = np.zeros(size, np.float32) if frame.restless is None else shrink(frame.restless, size)
     effects = shrink(shown.effects, size)
-    plain = np.clip(shrink(shown.plain, size) / np.maximum(effects, np.float32(1e-3)), 0, 1)
+    plain = np.clip(shrink(shown.plain, size) / np.maximum(effects, np.float32(1e-3)), 0, 1).astype(np.float32)
     return fit_ownership(
         np.clip(low[..., 3], 0, 1),
         np.maximum(frame.encoding.decode(np.ascontiguousarray(low[..., :3])), 0),
-        np.stack([shrink(mask, size) for mask in frame.masks]),
+        few.masks,
         effects,
         shrink(shown.outside, size),
-        certainty(
-            shrink(frame.plate, size), shrink(frame.clean, size), frame.encoding, frame.noise, restless
-        ),
-        np.maximum(1 - smoothstep(restless, *RESTLESS), plain),
+        certainty(few.plate, few.clean, frame.encoding, frame.noise, few.restless),
+        1 - smoothstep(frame.unrest, *RESTLESS),
+        plain,
+        few.shade,
         lines,
-    )  # fmt: skip
+    )
+
+
+def _complete(frame: _Frame, shade: Shade, followed: NDArray[np.bool_], shown: _Shown) -> None:
+    """Believes, in place, in what is fainter than an effect where a shadow was followed across it."""
+    gaps = followed & ~shade.certain
+    if not gaps.any():
+        return
+    gate = (gaps * shade.darkens)[None]
+    for tile in reached(gaps, shown.effects.shape):
+        wide, inner = widened(tile, shown.effects.shape, HALO)
+        size = difference(frame.plate[wide], frame.clean[wide], frame.encoding)[inner]
+        deviation = np.zeros(size.shape, np.float32) if frame.restless is None else frame.restless[tile]
+        many = multiple(size, frame.noise, deviation)
+        weight = enlarge(gate, shown.effects.shape, *tile)[0] * shown.outside[tile]
+        np.maximum(shown.effects[tile], smoothstep(many, FAINT, 2 * FAINT) * weight, out=shown.effects[tile])
 
 
 def _divided(frame: _Frame, ownership: Ownership, effects: FloatArray) -> tuple[list[Tile], list[Tile]]:

@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 
 from penumbra.belief import smoothstep
 from penumbra.color import FloatArray
+from penumbra.frames import BoolArray
+from penumbra.lift.shade import Shade, follow
 from penumbra.resizing import enlarge, footprint
 
 # Alpha of a pixel the network gives to nobody: its output is limited to tanh 3.
 LEAST_ALPHA = np.float32((1 - np.tanh(3.0)) / 2)
-# Added to it where the background moves by itself: there nobody owns by the network's faintest alpha.
-RESTLESS_LEAST = np.float32(0.02)
+# Added to it where the background moves by itself: there nobody owns by the network's faint alpha. What darkens as a
+# shadow does needs less, and nothing where it touches the object; nor does what the object holds.
+RESTLESS_LEAST, SHADOW_LEAST = np.float32(0.15), np.float32(0.006)
+# Added to it where the object is not in the picture: its shadow may be, but seldom is.
+ABSENT_LEAST = np.float32(0.018)
 # At 64 small lines, how often what is known of one small pixel is averaged with its neighbours', never across places
 # that show no effect; and how many pixels a share is carried on into effects that the network gives to nobody.
 AVERAGINGS = 8
@@ -50,11 +55,13 @@ TRUST = np.float32(0.1)
 @dataclass(frozen=True)
 class Ownership:
     """Small coefficient planes (C, h, w): for each layer k, q and linear RGB, objects in their masks' order; then one
-    plane with the share of places around that show an effect, for pixels under a mask's soft edge.
+    plane with the share of places around that show an effect, for pixels under a mask's soft edge. ``followed``
+    (H', W'): where shadows were followed, at :func:`penumbra.lift.shade.fine_size`.
     """
 
     planes: FloatArray
     count: int
+    followed: BoolArray
 
     def at(self, shape: tuple[int, int], rows: slice, columns: slice) -> tuple[FloatArray, ...]:
         """Planes of a tile: k (K, H, W), q (K, H, W), colours (K, 3, H, W), and effects around (H, W)."""
@@ -74,7 +81,7 @@ class Ownership:
 
 def fit_ownership(
     alphas: FloatArray, colours: FloatArray, masks: FloatArray, effects: FloatArray, outside: FloatArray,
-    certain: FloatArray, calm: FloatArray, lines: int,
+    certain: FloatArray, calm: FloatArray, plain: FloatArray, shade: Shade, lines: int,
 ) -> Ownership:  # fmt: skip
     """The coefficients that explain the network's layers.
 
@@ -86,23 +93,31 @@ def fit_ownership(
         outside: (h, w) share of pixels outside all masks.
         certain: (h, w) how certainly every small pixel, taken as a whole, differs from the clean plate.
         calm: (h, w) in [0, 1] where the background does nothing by itself that could be taken for an effect.
+        plain: (h, w) in [0, 1] where it may, but what is shown is a shadow's kind.
+        shade: the plate's shadows.
         lines: height of the whole frame in small pixels, which distances go by; h unless this is a part of it.
     """
-    averagings = _scaled(AVERAGINGS, lines)
-    own = np.clip(alphas - LEAST_ALPHA - RESTLESS_LEAST * (1 - calm), 0, 1)
+    averagings = scaled(AVERAGINGS, lines)
+    held = shade.at_hand(plain.shape)
+    more = RESTLESS_LEAST * (1 - np.maximum(plain, held)) + SHADOW_LEAST * plain * (1 - shade.beside(plain.shape))
+    absent = ABSENT_LEAST * (masks.max(axis=(1, 2), keepdims=True) <= 0)
+    own = np.clip(alphas - LEAST_ALPHA - np.maximum((1 - calm) * more, absent), 0, 1)
+    calm = np.maximum(np.maximum(calm, plain), held.max(axis=0))
     beyond = np.maximum(own - masks, 0)
     shown = np.asarray(effects / np.maximum(outside, np.float32(0.25)), np.float32)
     opening = _opening(shown) * calm
     share = _fit(beyond * outside, effects * outside, opening, beyond, averagings)
-    falling = _fit_falling(np.maximum(beyond - share * effects, 0), masks, _scaled(1, lines))
-    share = _spread(np.maximum(share, BESIDE * own), opening * FADING, _scaled(STEPS, lines))
+    falling = _fit_falling(np.maximum(beyond - share * effects, 0), masks, scaled(1, lines))
+    share = _spread(np.maximum(share, BESIDE * own), opening * FADING, scaled(STEPS, lines))
     vacant = 1 - smoothstep(np.asarray(1 - np.prod(1 - share, axis=0), np.float32), *OWNED)
     # Foam beside a body differs for certain, too, and is not the body's.
     sure = np.maximum(smoothstep(shown, *SURE), certain * (outside > WHOLLY_OUTSIDE)) * calm
-    share = _spread(share, sure * vacant * SURE_FADING, _scaled(SURE_STEPS, lines))
+    share = _spread(share, sure * vacant * SURE_FADING, scaled(SURE_STEPS, lines))
+    share, followed = follow(share, shade)
     around = _average(effects, opening, averagings) / (_average(outside, opening, averagings) + np.float32(1e-3))
     each = np.concatenate([share[:, None], falling[:, None], colours.transpose(0, 3, 1, 2)], axis=1)
-    return Ownership(np.concatenate([each.reshape(-1, *around.shape), around[None]]).astype(np.float32), len(own))
+    planes = np.concatenate([each.reshape(-1, *around.shape), around[None]]).astype(np.float32)
+    return Ownership(planes, len(own), followed)
 
 
 def reach_of(alphas: FloatArray, lines: int) -> FloatArray:
@@ -111,7 +126,7 @@ def reach_of(alphas: FloatArray, lines: int) -> FloatArray:
     ``lines`` as :func:`fit_ownership` has it.
     """
     most = np.maximum(alphas.max(axis=0) - LEAST_ALPHA, 0).astype(np.float32)
-    reach = 2 * sum(_scaled(steps, lines) for steps in (AVERAGINGS, STEPS, SURE_STEPS)) + 1
+    reach = 2 * sum(scaled(steps, lines) for steps in (AVERAGINGS, STEPS, SURE_STEPS)) + 1
     return np.asarray(cv2.dilate(most, np.ones((reach, reach), np.uint8)), np.float32)
 
 
@@ -208,5 +223,6 @@ def _spread(shares: FloatArray, passing: FloatArray, steps: int) -> FloatArray:
     return np.stack(spread)
 
 
-def _scaled(steps: int, lines: int) -> int:
+def scaled(steps: int, lines: int) -> int:
+    """A number of small pixels given for a picture of 64 lines, at so many lines; at least 1."""
     return max(1, steps * lines // 64)

@@ -1,0 +1,206 @@
+"""Shadows followed to their ends: what darkens as a shadow does is looked at finer than the network sees.
+
+The network's small pixels are wider than a shadow is at its far end, so that none of them shows it wholly; but the
+plate shows a thin line that nothing parts from the owned shadow beside the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from penumbra.belief import Noise, darkened_alike, multiple, smoothstep
+from penumbra.color import DisplayEncoding, FloatArray
+from penumbra.frames import BoolArray
+from penumbra.lift.evidence import difference
+
+FINE = 4  # times the network's size, at most
+# How many thresholds the difference is where a shadow is certain, and where it goes on between certain parts.
+CERTAIN, FAINT = 1.5, 0.5
+# The same of something that is no shadow; and how far from its mask, in its heights, an object may hold it.
+OVERWHELMING, ARM = 2.5, 0.35
+# Widest hole in a shadow's kind, which is told by colour and so by grain, and longest gap between certain parts: in
+# fine pixels.
+HOLE, GAP = 5, 21
+DIRECTIONS = 8
+# What the layers own of a small pixel, from nothing to enough; and the share that is carried on.
+OWNED, CARRIED = (0.004, 0.008), np.float32(0.03)
+OUTSIDE = 0.02  # coverage below which a pixel shows no object
+TOUCH = 9  # pixels across, at the middle of which a mask touches what is in it
+MINE = 0.5  # of the largest share, from which an object is an owner
+# Of a shadow's certain part, that its owner has before it is followed: where it touches him, and elsewhere.
+LEAST_OWNED = (0.02, 0.1)
+
+
+@dataclass(frozen=True)
+class Shade:
+    """Shadows at a fine size, each (H', W'): where they are ``certain``; the same and what lies between certain parts,
+    by number, 0 where there is none; and how surely it ``darkens`` as a shadow does, in [0, 1]. ``touched`` (K, N):
+    which objects' masks each of the N numbers touches. ``held`` (K, H', W'): what differs overwhelmingly, of whatever
+    kind, and lies wholly at an object's hand: a racket that its mask leaves out.
+    """
+
+    certain: BoolArray
+    numbers: NDArray[np.int32]
+    darkens: FloatArray
+    touched: BoolArray
+    held: BoolArray
+
+    def beside(self, size: tuple[int, int]) -> FloatArray:
+        """(K, h, w) 1 where a shadow touches the object's mask, be it far away."""
+        return np.stack([_small(one[self.numbers].astype(np.float32), size) for one in self.touched])
+
+    def at_hand(self, size: tuple[int, int]) -> FloatArray:
+        """(K, h, w) 1 where something is held."""
+        return np.stack([_small(one.astype(np.float32), size) for one in self.held])
+
+
+def fine_size(plate: tuple[int, ...], small: tuple[int, int]) -> tuple[int, int]:
+    """The size shadows are looked at for a plate (H, W, ...) and the network's: a multiple of the latter."""
+    times = int(np.clip(plate[0] // small[0], 1, FINE))
+    return times * small[0], times * small[1]
+
+
+def find_shade(
+    plate: FloatArray, clean: FloatArray, masks: Sequence[FloatArray], encoding: DisplayEncoding, noise: Noise,
+    restless: FloatArray,
+) -> Shade:  # fmt: skip
+    """The shadows of a fine picture: (H', W', 3) plate and clean plate, linear; per object (H', W') coverage;
+    and the deviation of a background that moves by itself, in display units.
+    """
+    outside = np.maximum.reduce(masks) < OUTSIDE
+    many = multiple(difference(plate, clean, encoding), noise, restless)
+    held = _held(outside & (many > OVERWHELMING), masks)
+    able = outside & (many > FAINT)
+    if not (able & (many > CERTAIN)).any():
+        nothing = np.zeros(outside.shape, np.int32)
+        return Shade(nothing > 0, nothing, np.zeros(outside.shape, np.float32), np.zeros((len(masks), 1), bool), held)
+    darkens = darkened_alike(cv2.blur(plate, (3, 3)), cv2.blur(clean, (3, 3)))
+    darkens = np.asarray(cv2.morphologyEx(darkens, cv2.MORPH_CLOSE, np.ones((HOLE, HOLE), np.uint8)), np.float32)
+    able &= darkens > 0.5
+    certain = cv2.morphologyEx((able & (many > CERTAIN)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    chained = certain | (_bridged(certain) & able)
+    count, numbers = cv2.connectedComponents(chained)
+    touched = np.stack([_touching(np.where(certain > 0, numbers, 0), count, mask) for mask in masks])
+    return Shade(certain > 0, np.asarray(numbers), darkens, touched, held)
+
+
+def _held(different: BoolArray, masks: Sequence[FloatArray]) -> BoolArray:
+    """(K, H', W') the parts of what is different that touch each object and go no farther from it than arms do."""
+    count, numbers = cv2.connectedComponents(different.astype(np.uint8))
+    held = []
+    for mask in masks:
+        rows = np.flatnonzero((mask > OUTSIDE).any(axis=1))
+        reach = int(ARM * (rows[-1] + 1 - rows[0])) if len(rows) else 0
+        far = numbers[cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) <= OUTSIDE]
+        parts = _touching(numbers, count, mask)
+        parts[np.unique(far)] = False
+        held.append(parts[numbers])
+    return np.stack(held)
+
+
+def _touching(numbers: NDArray[np.integer], count: int, mask: FloatArray) -> BoolArray:
+    """(N,) which of ``count`` numbered parts (H', W') a mask touches; never what has the number 0."""
+    near = cv2.dilate((mask > OUTSIDE).astype(np.uint8), np.ones((TOUCH, TOUCH), np.uint8)) > 0
+    touched = np.zeros(count, bool)
+    touched[np.unique(numbers[near])] = True
+    touched[0] = False
+    return touched
+
+
+def within_reach(shade: Shade, reach: FloatArray) -> FloatArray:
+    """(h, w) what layers can own at most, as ``reach`` has it, also wherever shadows lead to from there."""
+    if not shade.certain.any():
+        return reach
+    near = _fine(reach, shade)
+    most = np.zeros(int(shade.numbers.max()) + 1, np.float32)
+    np.maximum.at(most, shade.numbers.ravel(), near.ravel())
+    most[0] = 0
+    return np.maximum(reach, _small(most[shade.numbers], reach.shape))
+
+
+def follow(shares: FloatArray, shade: Shade) -> tuple[FloatArray, BoolArray]:
+    """Shares (K, h, w) of effects, given along shadows to who owns their beginning; and (H', W') where they were.
+
+    What anybody owns already is left. A shadow of which the layers own next to nothing is nobody's: it may be anything.
+    A part that several could be given goes to the owner it is nearest to, along the shadow. Said to have been followed
+    is only what touches its owner.
+    """
+    reached = np.zeros(shade.certain.shape, bool)
+    if not shade.certain.any():
+        return shares, reached
+    begun, enough = _begun(shares, shade)
+    contested = (enough.sum(axis=0) > 1)[shade.numbers]
+    away = [_steps(mine, contested) for mine in begun] if contested.any() else []
+    vacant = 1 - smoothstep(shares.sum(axis=0), *OWNED)
+    followed = []
+    for index, share in enumerate(shares):
+        led = enough[index][shade.numbers]
+        if away:
+            led &= ~contested | (away[index] <= np.min(away, axis=0))
+        reached |= led & shade.touched[index][shade.numbers]
+        carried = _small(CARRIED * led.astype(np.float32), share.shape)
+        followed.append(np.maximum(share, carried * vacant))
+    return np.stack(followed), reached
+
+
+def _begun(shares: FloatArray, shade: Shade) -> tuple[BoolArray, BoolArray]:
+    """(K, H', W') where each object owns a shadow's beginning, and (K, N) of which shadows it owns enough for that."""
+    count, top = shade.touched.shape[1], shares.max(axis=0)
+    area = np.bincount(shade.numbers[shade.certain], minlength=count)
+    begun, enough = [], []
+    for share, beside in zip(shares, shade.touched, strict=True):
+        mine = _fine(np.where((share >= MINE * top) & (share > OWNED[0]), np.float32(1), np.float32(0)), shade) > 0
+        mine &= shade.certain
+        least = np.where(beside, *LEAST_OWNED) * area
+        enough.append(np.bincount(shade.numbers[mine], minlength=count) >= np.maximum(least, 1))
+        enough[-1][0] = False
+        begun.append(mine & enough[-1][shade.numbers])
+    return np.stack(begun), np.stack(enough)
+
+
+def _steps(begun: BoolArray, open_: BoolArray) -> FloatArray:
+    """(H', W') how many steps from where it has begun a pixel is, along what is open; infinitely many elsewhere."""
+    rows, columns = (np.flatnonzero(open_.any(axis=axis)) for axis in (1, 0))
+    window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    passing, front = (image[window].astype(np.uint8) for image in (open_, begun & open_))
+    count = np.where(front > 0, np.float32(0), np.float32(np.inf))
+    for step in range(1, passing.size):
+        further = np.asarray(cv2.dilate(front, np.ones((3, 3), np.uint8)) & passing, np.uint8)
+        new = further > front
+        if not new.any():
+            break
+        count[new], front = step, further
+    steps = np.full(begun.shape, np.inf, np.float32)
+    steps[window] = count
+    return steps
+
+
+def _bridged(certain: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What lies on a straight line of at most GAP pixels between certain ones, in any of DIRECTIONS."""
+    reach, middle = GAP // 2, (GAP // 2, GAP // 2)
+    bridged = certain.copy()
+    for turn in range(DIRECTIONS):
+        angle = np.pi * turn / DIRECTIONS
+        across, down = round(reach * np.cos(angle)), round(reach * np.sin(angle))
+        line = np.zeros((GAP, GAP), np.uint8)
+        cv2.line(line, (middle[0] - across, middle[1] - down), (middle[0] + across, middle[1] + down), 1)
+        bridged |= np.asarray(cv2.morphologyEx(certain, cv2.MORPH_CLOSE, line), np.uint8)
+    return bridged
+
+
+def _fine(small: FloatArray, shade: Shade) -> FloatArray:
+    """A small picture (h, w), every pixel repeated."""
+    times = shade.certain.shape[0] // small.shape[0]
+    return np.repeat(np.repeat(small, times, axis=0), times, axis=1)
+
+
+def _small(fine: FloatArray, size: tuple[int, ...]) -> FloatArray:
+    """(h, w) the largest of what every small pixel covers."""
+    times = fine.shape[0] // size[0]
+    largest: FloatArray = fine.reshape(size[0], times, size[1], times).max(axis=(1, 3))
+    return largest

@@ -1,0 +1,73 @@
+"""Shadows that are followed along the plate."""
+
+import numpy as np
+import pytest
+
+from penumbra.lift.shade import CARRIED, Shade, fine_size, follow, within_reach
+
+SIZE = (8, 24)
+
+
+def shade_of(parts, touched):
+    """Shadows, each from one column of small pixels to another in one row; ``touched``: by which of two objects."""
+    numbers = np.zeros((4 * SIZE[0], 4 * SIZE[1]), np.int32)
+    for number, (row, left, right) in enumerate(parts, 1):
+        numbers[4 * row + 1 : 4 * row + 3, 4 * left : 4 * right] = number
+    beside = np.zeros((2, len(parts) + 1), bool)
+    for number, index in enumerate(touched, 1):
+        if index is not None:
+            beside[index, number] = True
+    nothing = np.zeros((2, *numbers.shape), bool)
+    return Shade(numbers > 0, numbers, (numbers > 0).astype(np.float32), beside, nothing)
+
+
+def shares_of(*owned):
+    """Shares of two objects: (object, row, left, right, share) of small pixels."""
+    shares = np.zeros((2, *SIZE), np.float32)
+    for index, row, left, right, share in owned:
+        shares[index, row, left:right] = share
+    return shares
+
+
+@pytest.mark.parametrize(("touched", "led"), [(0, True), (None, False)])
+def test_where_a_shadow_touches_its_owner_less_of_it_tells(touched, led):
+    """A twentieth of it is owned; nothing of another shadow."""
+    shares, reached = follow(shares_of((0, 3, 2, 3, 0.1)), shade_of([(3, 2, 22), (6, 2, 22)], [touched, touched]))
+    assert (shares[0, 3, 3:22] == (CARRIED if led else 0)).all()
+    assert shares[0, 3, 2] == np.float32(0.1)
+    assert reached[4 * 3 + 1, 4 * 20] == led
+    assert not shares[1].any()
+    assert not shares[0, 6].any()
+
+
+def test_what_somebody_owns_already_is_left():
+    given = shares_of((0, 3, 2, 8, 0.3), (1, 3, 14, 22, 0.02))
+    shares, _ = follow(given, shade_of([(3, 2, 22)], [0]))
+    np.testing.assert_array_equal(shares[:, 3, 2:8], given[:, 3, 2:8])
+    np.testing.assert_array_equal(shares[:, 3, 14:22], given[:, 3, 14:22])
+    # Between them each has the part that is nearer.
+    assert (shares[0, 3, 8:11] == CARRIED).all()
+    assert (shares[1, 3, 11:14] == CARRIED).all()
+    assert not shares[1, 3, :10].any()
+
+
+def test_without_shadows_nothing_changes():
+    given = shares_of((0, 3, 2, 8, 0.3))
+    shares, reached = follow(given, shade_of([], []))
+    assert shares is given
+    assert not reached.any()
+
+
+def test_what_a_shadow_leads_to_is_within_reach():
+    reach = np.zeros(SIZE, np.float32)
+    reach[3, 4] = 0.5
+    far = within_reach(shade_of([(3, 2, 22), (6, 2, 22)], [None, None]), reach)
+    assert (far[3, 2:22] == np.float32(0.5)).all()
+    assert not far[6].any()
+
+
+@pytest.mark.parametrize(
+    ("plate", "fine"), [((2160, 3840), (256, 448)), ((128, 224), (128, 224)), ((48, 84), (64, 112))]
+)
+def test_the_fine_size_is_a_multiple_of_the_networks_and_no_larger_than_the_plate(plate, fine):
+    assert fine_size(plate, (64, 112)) == fine
