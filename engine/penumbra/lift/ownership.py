@@ -25,9 +25,7 @@ from penumbra.resizing import enlarge, footprint
 LEAST_ALPHA = np.float32((1 - np.tanh(3.0)) / 2)
 # Added to it where the background moves by itself: there nobody owns by the network's faint alpha. What darkens as a
 # shadow does needs less, and nothing where it touches the object; nor does what the object holds.
-RESTLESS_LEAST, SHADOW_LEAST = np.float32(0.15), np.float32(0.006)
-# Added to it where the object is not in the picture: its shadow may be, but seldom is.
-ABSENT_LEAST = np.float32(0.018)
+RESTLESS_LEAST, SHADOW_LEAST = np.float32(0.05), np.float32(0.006)
 # At 64 small lines, how often what is known of one small pixel is averaged with its neighbours', never across places
 # that show no effect; and how many pixels a share is carried on into effects that the network gives to nobody.
 AVERAGINGS = 8
@@ -100,8 +98,7 @@ def fit_ownership(
     averagings = scaled(AVERAGINGS, lines)
     held = shade.at_hand(plain.shape)
     more = RESTLESS_LEAST * (1 - np.maximum(plain, held)) + SHADOW_LEAST * plain * (1 - shade.beside(plain.shape))
-    absent = ABSENT_LEAST * (masks.max(axis=(1, 2), keepdims=True) <= 0)
-    own = np.clip(alphas - LEAST_ALPHA - np.maximum((1 - calm) * more, absent), 0, 1)
+    own = np.clip(alphas - LEAST_ALPHA - (1 - calm) * more, 0, 1)
     calm = np.maximum(np.maximum(calm, plain), held.max(axis=0))
     beyond = np.maximum(own - masks, 0)
     shown = np.asarray(effects / np.maximum(outside, np.float32(0.25)), np.float32)
