@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from penumbra.lift.shade import CARRIED, Shade, fine_size, follow, within_reach
+from penumbra.belief import Noise
+from penumbra.color import DisplayEncoding
+from penumbra.lift.shade import CARRIED, Shade, find_shade, fine_size, follow, within_reach
 
 SIZE = (8, 24)
 
@@ -71,3 +73,42 @@ def test_what_a_shadow_leads_to_is_within_reach():
 )
 def test_the_fine_size_is_a_multiple_of_the_networks_and_no_larger_than_the_plate(plate, fine):
     assert fine_size(plate, (64, 112)) == fine
+
+
+def picture(*changes, restless=0.0):
+    """A body and what is changed around it: shades of a plate of grey ground, by (rows, columns, factors)."""
+    clean = np.full((64, 96, 3), 0.3, np.float32)
+    plate, mask = clean.copy(), np.zeros((64, 96), np.float32)
+    for rows, columns, factors in changes:
+        plate[rows[0] : rows[1], columns[0] : columns[1]] *= np.float32(factors)
+    mask[10:40, 20:30] = 1
+    plate[mask > 0] = 0.05
+    return find_shade(plate, clean, [mask], DisplayEncoding(), Noise(0.0005), np.full((64, 96), restless, np.float32))
+
+
+WHITE, DARK = (2.0, 2.2, 2.4), (0.5, 0.5, 0.5)
+
+
+def test_what_an_object_holds_is_beside_it_and_no_farther_than_its_arms():
+    assert picture(((16, 20), (30, 38), WHITE)).held[0, 17, 34]
+    assert not picture(((16, 20), (30, 60), WHITE)).held.any()
+    assert not picture(((16, 20), (40, 44), WHITE)).held[0, 17, 42]
+
+
+def test_a_shadow_is_what_darkens_every_channel_alike_and_touches_what_it_touches():
+    shade = picture(((38, 42), (30, 60), DARK), ((50, 54), (30, 60), DARK), ((20, 30), (60, 80), WHITE))
+    assert shade.touched.sum() == 1
+    assert shade.touched[0, shade.numbers[40, 50]]
+    assert shade.certain[52, 50]
+    assert not shade.touched[0, shade.numbers[52, 50]]
+    assert not shade.numbers[25, 70]
+
+
+@pytest.mark.parametrize(("gap", "one"), [(12, True), (30, False)])
+def test_a_short_gap_that_is_faintly_dark_joins_a_shadow(gap, one):
+    faint = ((42, 46), (40, 40 + gap), (0.92, 0.92, 0.92))
+    shade = picture(((42, 46), (30, 40), DARK), faint, ((42, 46), (40 + gap, 90), DARK), restless=0.01)
+    assert not shade.certain[42:46, 46 : 34 + gap].any()
+    assert bool(shade.numbers[44, 35] == shade.numbers[44, 80]) is one
+    assert shade.numbers[44, 35]
+    assert shade.numbers[44, 80]
