@@ -9,8 +9,9 @@ import pytest
 from penumbra.clean_plate import build_clean_plate, exposure, load_clean_plate
 from penumbra.clean_plate.exposure import Thumbnails, estimate_gains
 from penumbra.clean_plate.fill import fill_unseen
+from penumbra.clean_plate.median import median_background
 from penumbra.clean_plate.mosaic import plan_mosaics
-from penumbra.color import srgb_decode, srgb_encode
+from penumbra.color import DisplayEncoding, srgb_decode, srgb_encode
 from penumbra.errors import OutputError, Stopped
 
 SIZE = (72, 128)
@@ -430,6 +431,27 @@ def test_the_end_of_a_shadow_that_lies_far_from_its_maker_is_not_the_ground(tmp_
     )
     background, _ = made.at(3)
     assert np.abs(background - ground)[52:58, 170:240].max() < 0.01
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_the_end_of_a_shadow_on_the_border_of_what_was_seen_is_as_lit_as_around(passes: bool):
+    """Eight of thirty samples see the right end, always in shadow; elsewhere the shadow leaves, or is a dark stripe."""
+    rng = np.random.default_rng(2)
+    grain = 1 + 0.02 * rng.standard_normal((90, 160, 1))
+    ground = (0.5 * grain * np.float32([1, 0.8, 0.6])).astype(np.float32)
+    ground[70:76, 130:150] *= 0.5
+    stack = np.repeat(ground[..., None], 30, axis=-1) * (1 + 0.005 * rng.standard_normal((90, 160, 1, 30)))
+    stack[41:44, 30:, :, : 8 if passes else 30] *= 0.5
+    if passes:
+        # It sways: beside where it always lies it is gone at times.
+        stack[44:46, 30:, :, :3] *= 0.5
+    farness = np.full((90, 160, 30), 5, np.uint8)
+    stack[:, 120:, :, 8:], farness[:, 120:, 8:] = np.nan, 0
+    clean, known = median_background(stack.astype(np.float32), farness, DisplayEncoding(), 20)
+    assert known.all()
+    streak = clean[41:44, 122:156].mean((0, 1)) / ground[41:44, 122:156].mean((0, 1))
+    assert streak == pytest.approx(np.ones(3) if passes else np.full(3, 0.5), abs=0.12 if passes else 0.02)
+    np.testing.assert_allclose(clean[71:75, 132:148], ground[71:75, 132:148], rtol=0.05)
 
 
 def standing(dark_alone: bool = False) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:

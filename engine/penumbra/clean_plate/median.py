@@ -35,6 +35,9 @@ SHADED, SHADED_EDGE = (0.03, 3.0), (0.0075, 2.0)
 DARK_BELOW, LIT_ABOVE, ELSE_ABOVE = 0.4, 0.6, 1.6
 NOTHING_ELSE = 0.97  # of the samples, that must show nothing but the place, dark or lit
 TURNS = 0.3  # of the samples, at which it may turn from one to the other: at edges it does with the camera's errors
+# Of the samples, that see a place seldom; of a dark part, that must lie beside where a shadow passes.
+SELDOM, BESIDE = 1 / 3, 0.5
+TEXTURE, TEXTURES = 7, (0.92, 1.08)  # pixels across, over which ground is smooth; how far it may be from that
 RESTING = 0.5  # of the pixels around, that must be calm: in surf too much is possible
 
 
@@ -57,7 +60,7 @@ def median_background(
     median = _middle(ordered, count)
     spread = _spread(ordered, count, encoding)
     doubtful = known & (spread > DOUBT)
-    middle, bright = median, _bright(ordered, count)
+    middle, bright, dim = median, _bright(ordered, count), _dim(ordered, count)
     del ordered
     median = centred(median, stack, encoding)
     calm = known & (spread < max(CALM[0] * DOUBT, CALM[1] * float(np.median(spread[known]) if known.any() else 0)))
@@ -65,11 +68,14 @@ def median_background(
         resting = _windowed(calm.astype(np.float32), 2 * around + 1) > RESTING
         _prefer_far(median, stack, farness, count, doubtful, resting, encoding)
     # No light shadow takes less of every channel.
-    if (known & (middle < (1 - A_SHADOWS[0]) * bright).all(-1)).any():
+    stays = bool((known & (middle < (1 - A_SHADOWS[0]) * bright).all(-1)).any())
+    seldom = known & (count <= SELDOM * stack.shape[-1])
+    if stays or (doubtful.any() and seldom.any()):
         samples = _Samples(stack, farness, *_ground(encoding.encode(median), calm, around), encoding)
         grain = float(np.median(spread[calm])) / 2 if calm.any() else 0.0
         _prefer_bright(median, middle, bright, samples, known, grain)
         _prefer_lit(median, samples, doubtful)
+        _prefer_around(median, dim, samples, seldom)
     return median, known
 
 
@@ -89,6 +95,12 @@ def _bright(ordered: FloatArray, count: NDArray[np.intp]) -> FloatArray:
     """What only so few of ``count`` sorted samples (..., 3, S) exceed that it might be chance: (..., 3)."""
     bright = _sample_at(ordered, np.maximum(count - _fewest(count), 0))
     return np.where((count > 0)[..., None], bright, 0).astype(np.float32)
+
+
+def _dim(ordered: FloatArray, count: NDArray[np.intp]) -> FloatArray:
+    """What a sixth of ``count`` sorted samples (..., 3, S) is darker than: (..., 3)."""
+    dim = _sample_at(ordered, np.rint(np.maximum(count - 1, 0) / 6).astype(np.intp))
+    return np.where((count > 0)[..., None], dim, 0).astype(np.float32)
 
 
 def _spread(ordered: FloatArray, count: NDArray[np.intp], encoding: DisplayEncoding) -> FloatArray:
@@ -158,6 +170,31 @@ def _prefer_lit(median: FloatArray, samples: _Samples, doubtful: BoolArray) -> N
         samples.light(median, doubtful & reached & (darker.mean(-1) > EDGE * samples.less))
 
 
+def _prefer_around(median: FloatArray, dim: FloatArray, samples: _Samples, seldom: BoolArray) -> None:
+    """Gives, in place, a place that is ``seldom`` seen (H, W), always in shadow, the light of the ground around.
+
+    Where a camera turns away, the end of a shadow may lie on the border of what it ever saw. What is dark there is a
+    shadow if beside it one passes (``dim`` (H, W, 3): what a sixth of the samples is darker than) over ground that
+    other frames show lit.
+    """
+    shown = samples.encoding.encode(median)
+    darker = samples.mean - shown
+    able = seldom & (samples.calm > RESTING)
+    if not able.any():
+        return
+    passes = (shown - samples.encoding.encode(dim)).mean(-1) > SHADED[0]
+    passes &= (samples.farness > 0).any(-1) & (darkened_alike(dim, median) > 0.5)
+    seeds = able & (darker.min(-1) > samples.less)
+    seeds &= darkened_alike(median, samples.encoding.decode(samples.mean)) > 0.5
+    near = _grown(passes)
+    labels = cv2.connectedComponents(_opened(seeds))[1]
+    beside = np.bincount(labels[near], minlength=int(labels.max()) + 1) >= BESIDE * np.bincount(labels.ravel())
+    beside[0] = False
+    reached = _grown(beside[labels])
+    if reached.any():
+        samples.light(median, able & reached & (darker.mean(-1) > EDGE * samples.less))
+
+
 def _prefer_bright(
     median: FloatArray, middle: FloatArray, bright: FloatArray, samples: _Samples, known: BoolArray, grain: float
 ) -> None:
@@ -212,7 +249,11 @@ class _Samples:
         """
         lit, half_dark = self._told(where, EDGE)
         lit &= ~half_dark
-        around = self.encoding.decode(self.mean[where])
+        # The ground's own texture stays.
+        weight = where.astype(np.float32)
+        share = np.maximum(_windowed(weight, TEXTURE)[where], np.float32(1e-6))[..., None]
+        smooth = np.maximum(_windowed(median * weight[..., None], TEXTURE)[where] / share, np.float32(1e-6))
+        around = self.encoding.decode(self.mean[where]) * np.clip(median[where] / smooth, *TEXTURES)
         median[where] = np.where(lit.any(-1, keepdims=True), self.median_of(where, lit), around)
 
     def two_states(self, where: BoolArray, dark: FloatArray, depth: FloatArray) -> tuple[BoolArray, BoolArray]:
@@ -272,10 +313,14 @@ def _steps(image: FloatArray) -> FloatArray:
     return np.asarray(cv2.dilate(image, kernel) - cv2.erode(image, kernel), np.float32)
 
 
+def _opened(seeds: BoolArray) -> NDArray[np.uint8]:
+    """Seeds (H, W) without single ones, which are chance."""
+    return np.asarray(cv2.morphologyEx(seeds.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)), np.uint8)
+
+
 def _grown(seeds: BoolArray) -> BoolArray:
     """All that is near seeds (H, W), of which single ones are chance."""
-    certain = cv2.morphologyEx(seeds.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    grown: BoolArray = np.asarray(cv2.dilate(certain, np.ones((2 * GROWN + 1, 2 * GROWN + 1), np.uint8)) > 0)
+    grown: BoolArray = np.asarray(cv2.dilate(_opened(seeds), np.ones((2 * GROWN + 1, 2 * GROWN + 1), np.uint8)) > 0)
     return grown
 
 
