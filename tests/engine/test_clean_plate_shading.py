@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from penumbra.clean_plate import build_clean_plate, load_clean_plate
-from penumbra.clean_plate.shading import Ceiling, Shading, shaded
+from penumbra.clean_plate.shading import Ceiling, Shading, shade
 
 SIZE = (72, 128)
 COUNT = 25
@@ -76,10 +76,12 @@ def test_highlights_that_are_cut_off_are_so_at_the_border_too():
     light = Shading(-0.2).at((32, 48))
     evened = np.full((32, 48, 3), 1.0, np.float32)
     evened[:, :24] = 0.5
-    result = shaded(evened, light, 1.0)
+    result, free = evened.copy(), evened.copy()
+    shade(result, light, 1.0)
+    shade(free, light, np.inf)
     np.testing.assert_allclose(result[:, 24:], 1.0, atol=1e-6)
     np.testing.assert_allclose(result[:, :24], (0.5 * light[:, :24, None]).repeat(3, -1), atol=1e-6)
-    np.testing.assert_allclose(shaded(evened, light, np.inf), evened * light[..., None], atol=1e-6)
+    np.testing.assert_allclose(free, evened * light[..., None], atol=1e-6)
 
 
 def test_where_highlights_are_cut_off_is_where_many_pixels_are_brightest():

@@ -5,7 +5,7 @@ import pytest
 
 from penumbra.belief import Noise
 from penumbra.color import DisplayEncoding
-from penumbra.lift.shade import CARRIED, Shade, find_shade, fine_size, follow, within_reach
+from penumbra.lift.shade import CARRIED, Shade, darker_than_around, find_shade, fine_size, follow, within_reach
 
 SIZE = (8, 24)
 
@@ -112,3 +112,16 @@ def test_a_short_gap_that_is_faintly_dark_joins_a_shadow(gap, one):
     assert bool(shade.numbers[44, 35] == shade.numbers[44, 80]) is one
     assert shade.numbers[44, 35]
     assert shade.numbers[44, 80]
+
+
+def test_a_blue_shadow_on_foam_is_darker_than_around_and_foam_is_not():
+    plate = np.full((64, 96, 3), 0.7, np.float32)
+    plate[30:34, 40:60] = (0.1, 0.3, 0.5)
+    plate[40:44, 40:60] = 0.95
+    outside = np.ones((64, 96), bool)
+    # A black object does not make its surroundings bright or dark.
+    plate[10:28, 40:60], outside[10:28, 40:60] = 0, False
+    dark = darker_than_around(plate, outside)
+    assert dark[31:33, 42:58].min() > 0.9
+    assert dark[38:].max() == 0
+    assert dark[29, 5] == 0

@@ -16,10 +16,11 @@ from penumbra.clean_plate.exposure import Thumbnails, placed
 from penumbra.clean_plate.mosaic import Mosaic, mapped
 from penumbra.color import FloatArray
 
-MOST_FRAMES = 64
+MOST_FRAMES, MOST_PLACES = 64, 6000
 FEWEST = 3  # frames that see a place
 ALIKE = 1e8  # condition number from which two terms cannot be told apart
 ROUNDS = 8
+BAND = 64  # rows shaded at a time
 TUKEY = 4.685  # standard deviations, from which a difference is something else
 # How much darker the corners must be to be worth it, how dark they may be, and what is left of the differences at most.
 FAINTEST, DARKEST, EXPLAINED = 0.01, 0.7, 0.98
@@ -31,8 +32,8 @@ AT_CEILING, CUT_OFF, UNTOLD = 0.999, 1e-3, (0.93, 0.99)
 @dataclass(frozen=True)
 class Shading:
     """Light that reaches the picture, as a share of that in its middle: exp(square r^2 + fourth r^4), r the distance
-    from the middle in half diagonals (an even polynomial, as radial falloff is given: Goldman, Vignette and exposure
-    calibration and compensation, 2010, section 3). 1 everywhere by default.
+    from the middle in half diagonals. An even polynomial is how falloff is usually given (Goldman, Vignette and
+    exposure calibration and compensation, 2010); of its logarithm, so that least squares are linear. 1 by default.
     """
 
     square: float = 0.0
@@ -72,15 +73,16 @@ class Ceiling:
         return self._most if self._reached > CUT_OFF * max(self._seen, 1) else float("inf")
 
 
-def shaded(background: FloatArray, light: FloatArray, ceiling: float) -> FloatArray:
-    """An evened background (H, W, 3) as the lens shows it, ``light`` (H, W); what was cut off at ``ceiling`` is cut off
-    at the border of the picture as it is in the middle.
+def shade(background: FloatArray, light: FloatArray, ceiling: float) -> None:
+    """Makes an evened background (H, W, 3), in place, what the lens shows of it, ``light`` (H, W); what was cut off at
+    ``ceiling`` is cut off at the border of the picture as it is in the middle.
     """
-    if not np.isfinite(ceiling):
-        return background * light[..., None]
-    cut = smoothstep(background * np.float32(1 / ceiling), *UNTOLD)
-    result = background * (light[..., None] + cut * (1 - light[..., None]))
-    return np.asarray(np.minimum(result, np.float32(ceiling)), np.float32)
+    for top in range(0, len(background), BAND):
+        part, share = background[top : top + BAND], light[top : top + BAND, :, None]
+        if np.isfinite(ceiling):
+            share = share + smoothstep(part * np.float32(1 / ceiling), *UNTOLD) * (1 - share)
+        part *= share
+        np.minimum(part, np.float32(ceiling), out=part)
 
 
 def estimate_shading(thumbnails: Thumbnails, mosaics: tuple[Mosaic, ...], gains: FloatArray) -> Shading:
@@ -125,8 +127,9 @@ def _samples(
         places = shown.reshape(len(frames), -1)
         least = 0.02 * np.nanmedian(places) if np.isfinite(places).any() else np.inf
         places = np.where(places > max(least, 1e-4), places, np.nan)
-        known = np.isfinite(places).sum(0) >= FEWEST
-        if not known.any():
+        known = np.flatnonzero(np.isfinite(places).sum(0) >= FEWEST)
+        known = known[:: 1 + len(known) * len(served) // MOST_PLACES]
+        if not len(known):
             continue
         seen_at = np.stack([mapped(np.linalg.inv(mosaic.homographies[index]), points[known]) for index in frames])
         light.append(np.log(places[:, known]))

@@ -23,7 +23,7 @@ from penumbra.clean_plate.mosaic import (
     plan_mosaics,
     small_out_of_mosaic,
 )
-from penumbra.clean_plate.shading import Shading, shaded
+from penumbra.clean_plate.shading import Shading, shade
 from penumbra.color import FloatArray
 from penumbra.errors import OutputError
 
@@ -78,7 +78,7 @@ class CleanPlate:
         if (self.gains[index] != 1).any():
             background *= self.gains[index]
         if self.light is not None:
-            background = shaded(background, self.light, self.ceiling)
+            shade(background, self.light, self.ceiling)
         return background, share
 
     def restlessness(self, index: int) -> FloatArray:

@@ -19,8 +19,6 @@ from penumbra.frames import WorkingClip
 from penumbra.lift.ownership import LEAST_ALPHA
 
 AROUND = (-2, -1, 1, 2)  # frames from the one looked at
-SLOWER = (1, 2, 4, 8)  # times as far where objects move so slowly
-APART = 3.0  # small pixels that two objects have moved by then, seen from one another, on average
 UNMASKED = 0.05  # coverage below which a small pixel shows no object
 WINDOW = 5  # small pixels: what is found again is a patch
 ENOUGH = 0.2  # of a patch must be outside all masks at both frames
@@ -61,36 +59,13 @@ def by_common_fate(clip: WorkingClip, index: int, layers: FloatArray) -> FloatAr
 
 def _speaking_against(clip: WorkingClip, index: int) -> FloatArray:
     """(K, h, w) how much speaks against every object as the cause of what a frame shows; 0 for the likeliest."""
-    around = _frames_around(clip, index)
+    around = [index + step for step in AROUND if 0 <= index + step < len(clip.numbers)]
     shown = {frame: _effects(clip, frame) for frame in (index, *around)}
     unlike = np.stack([_unlikeness(shown, clip.masks[:, which], index) for which in range(len(clip.names))])
     best = np.where(np.isnan(unlike), 1, unlike).min(0)
     # Where nothing is known of an object nothing speaks against it.
     worse = np.where(np.isnan(unlike), 0, unlike - best)
     return np.asarray(DECIDED * np.maximum(1 - best / FOUND, 0) * worse, np.float32)
-
-
-def _frames_around(clip: WorkingClip, index: int) -> list[int]:
-    """The frames nearest to one at which some two objects lie otherwise to each other; the next ones if none do."""
-    choices = [[index + times * step for step in AROUND] for times in SLOWER]
-    there = [[frame for frame in frames if 0 <= frame < len(clip.numbers)] for frames in choices]
-    here = _centres(clip.masks[index])
-    for frames in there:
-        if not frames:
-            break
-        moved = np.stack([_centres(clip.masks[frame]) - here for frame in frames])
-        apart = np.nan_to_num(np.linalg.norm(moved[:, :, None] - moved[:, None], axis=-1))
-        if apart.mean(axis=0).max() > APART:
-            return frames
-    return there[0]
-
-
-def _centres(masks: FloatArray) -> NDArray[np.float64]:
-    """(K, 2) the centres of masks (K, h, w), in pixels; NaN of empty ones."""
-    weight = masks.sum(axis=(1, 2), dtype=np.float64)
-    weight[weight < UNMASKED] = np.nan
-    y, x = np.indices(masks.shape[1:])
-    return np.stack([(masks * y).sum(axis=(1, 2)) / weight, (masks * x).sum(axis=(1, 2)) / weight], axis=-1)
 
 
 def _unlikeness(shown: dict[int, tuple[FloatArray, FloatArray]], masks: FloatArray, index: int) -> FloatArray:

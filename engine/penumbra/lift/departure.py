@@ -26,7 +26,7 @@ from penumbra.tiling import reached
 from penumbra.unrest import QUIET, SmallFrame, departure, larger_of, small_frame
 
 # Unrest, as a multiple of the clip's noise, from which on a frame departs, and departs for certain.
-DEPARTS = (1.8, 3.0)
+DEPARTS = (3.0, 5.0)
 # How far it may be followed, as a multiple of unrest: beyond this the plate's difference begins to be an effect.
 FARTHEST = 3.0
 # Optical depth of the network's alphas is multiplied by this where they take trust away: a tenth leaves a thirtieth.

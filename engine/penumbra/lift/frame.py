@@ -17,7 +17,7 @@ from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import Layer, LayerStack, Plate
 from penumbra.lift.evidence import HALO, certainty, difference
 from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of, scaled
-from penumbra.lift.shade import FAINT, Shade, find_shade, fine_size, within_reach
+from penumbra.lift.shade import FAINT, Shade, darker_than_around, find_shade, fine_size, within_reach
 from penumbra.lift.solve import FLOOR, Precision, solve
 from penumbra.resizing import enlarge, footprint, shrink
 from penumbra.tiling import Tile, reached, tiles_of, widened
@@ -85,6 +85,7 @@ class _Few(NamedTuple):
     masks: FloatArray
     restless: FloatArray
     shade: Shade
+    dark: FloatArray
 
 
 def lift_frame(
@@ -180,8 +181,14 @@ def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
         shown.outside[tile] = free = outside.astype(np.float32)
     shown.effects[tile] = belief(size, frame.noise, restless) * free
     if frame.near_unrest(tile) and shown.effects[tile].any():
-        shadow = darkened_alike(*(cv2.blur(image[wide], (3, 3)) for image in (frame.plate, frame.clean)))[inner]
-        shown.plain[tile] = shown.effects[tile] * shadow
+        blurred = [cv2.blur(image[wide], (3, 3))[inner] for image in (frame.plate, frame.clean)]
+        shown.plain[tile] = shown.effects[tile] * darkened_alike(*blurred)
+
+
+def _many(frame: _Frame, size: FloatArray, tile: Tile) -> FloatArray:
+    """How many times the threshold the differences of a tile are."""
+    deviation = np.zeros(size.shape, np.float32) if frame.restless is None else frame.restless[tile]
+    return multiple(size, frame.noise, deviation)
 
 
 def _few(
@@ -192,6 +199,7 @@ def _few(
     finer = [shrink(image, fine) for image in (plate, clean)]
     deviation = np.zeros(fine, np.float32) if restless is None else shrink(restless, fine)
     coverages = [shrink(mask, fine) for mask in masks]
+    outside = np.maximum.reduce(coverages) < OUTSIDE
     shade = find_shade(finer[0], finer[1], coverages, encoding, noise, deviation)
     return _Few(
         shrink(finer[0], small),
@@ -199,6 +207,7 @@ def _few(
         np.stack([shrink(coverage, small) for coverage in coverages]),
         shrink(deviation, small),
         shade,
+        shrink(darker_than_around(finer[0], outside), small),
     )
 
 
@@ -215,6 +224,7 @@ def _fit(frame: _Frame, few: _Few, low: FloatArray, shown: _Shown, lines: int) -
         certainty(few.plate, few.clean, frame.encoding, frame.noise, few.restless),
         1 - smoothstep(frame.unrest, *RESTLESS),
         plain,
+        few.dark,
         few.shade,
         lines,
     )
@@ -229,8 +239,7 @@ def _complete(frame: _Frame, shade: Shade, followed: NDArray[np.bool_], shown: _
     for tile in reached(gaps, shown.effects.shape):
         wide, inner = widened(tile, shown.effects.shape, HALO)
         size = difference(frame.plate[wide], frame.clean[wide], frame.encoding)[inner]
-        deviation = np.zeros(size.shape, np.float32) if frame.restless is None else frame.restless[tile]
-        many = multiple(size, frame.noise, deviation)
+        many = _many(frame, size, tile)
         weight = enlarge(gate, shown.effects.shape, *tile)[0] * shown.outside[tile]
         np.maximum(shown.effects[tile], smoothstep(many, FAINT, 2 * FAINT) * weight, out=shown.effects[tile])
 

@@ -25,7 +25,7 @@ from penumbra.resizing import enlarge, footprint
 LEAST_ALPHA = np.float32((1 - np.tanh(3.0)) / 2)
 # Added to it where the background moves by itself: there nobody owns by the network's faint alpha. What darkens as a
 # shadow does needs less, and nothing where it touches the object; nor does what the object holds.
-RESTLESS_LEAST, SHADOW_LEAST = np.float32(0.05), np.float32(0.006)
+RESTLESS_LEAST, DARK_LEAST, SHADOW_LEAST = np.float32(0.05), np.float32(0.015), np.float32(0.006)
 # At 64 small lines, how often what is known of one small pixel is averaged with its neighbours', never across places
 # that show no effect; and how many pixels a share is carried on into effects that the network gives to nobody.
 AVERAGINGS = 8
@@ -79,7 +79,8 @@ class Ownership:
 
 def fit_ownership(
     alphas: FloatArray, colours: FloatArray, masks: FloatArray, effects: FloatArray, outside: FloatArray,
-    certain: FloatArray, calm: FloatArray, plain: FloatArray, shade: Shade, lines: int,
+    certain: FloatArray, calm: FloatArray, plain: FloatArray, dark: FloatArray, shade: Shade,
+    lines: int,
 ) -> Ownership:  # fmt: skip
     """The coefficients that explain the network's layers.
 
@@ -92,12 +93,14 @@ def fit_ownership(
         certain: (h, w) how certainly every small pixel, taken as a whole, differs from the clean plate.
         calm: (h, w) in [0, 1] where the background does nothing by itself that could be taken for an effect.
         plain: (h, w) in [0, 1] where it may, but what is shown is a shadow's kind.
+        dark: (h, w) in [0, 1] where the plate is much darker than around, be it of another hue.
         shade: the plate's shadows.
         lines: height of the whole frame in small pixels, which distances go by; h unless this is a part of it.
     """
     averagings = scaled(AVERAGINGS, lines)
     held = shade.at_hand(plain.shape)
-    more = RESTLESS_LEAST * (1 - np.maximum(plain, held)) + SHADOW_LEAST * plain * (1 - shade.beside(plain.shape))
+    least = RESTLESS_LEAST + (DARK_LEAST - RESTLESS_LEAST) * dark
+    more = least * (1 - np.maximum(plain, held)) + SHADOW_LEAST * plain * (1 - shade.beside(plain.shape))
     own = np.clip(alphas - LEAST_ALPHA - (1 - calm) * more, 0, 1)
     calm = np.maximum(np.maximum(calm, plain), held.max(axis=0))
     beyond = np.maximum(own - masks, 0)

@@ -30,6 +30,8 @@ DIRECTIONS = 8
 # What the layers own of a small pixel, from nothing to enough; and the share that is carried on.
 OWNED, CARRIED = (0.004, 0.008), np.float32(0.03)
 OUTSIDE = 0.02  # coverage below which a pixel shows no object
+BESIDE = 0.04  # of the width: what lies around
+DARKER = (0.6, 0.8)  # of the light around, between which a place is much darker
 TOUCH = 9  # pixels across, at the middle of which a mask touches what is in it
 MINE = 0.5  # of the largest share, from which an object is an owner
 # Of a shadow's certain part, that its owner has before it is followed: where it touches him, and elsewhere.
@@ -110,6 +112,18 @@ def _touching(numbers: NDArray[np.integer], count: int, mask: FloatArray) -> Boo
     touched[np.unique(numbers[near])] = True
     touched[0] = False
     return touched
+
+
+def darker_than_around(plate: FloatArray, outside: BoolArray) -> FloatArray:
+    """(H', W') in [0, 1]: how far a fine picture, linear, is darker than what lies around and is outside all masks.
+
+    A shadow on foam that has run over sand is no shadow of the sand; but the foam beside it is brighter.
+    """
+    side = 2 * round(BESIDE * plate.shape[1]) + 1
+    weight = outside.astype(np.float32)
+    light = np.maximum(cv2.blur(plate.mean(-1), (3, 3)), 0)
+    around = cv2.blur(light * weight, (side, side)) / np.maximum(cv2.blur(weight, (side, side)), np.float32(1e-3))
+    return np.asarray(1 - smoothstep(light / np.maximum(around, np.float32(1e-6)), *DARKER), np.float32)
 
 
 def within_reach(shade: Shade, reach: FloatArray) -> FloatArray:
