@@ -23,7 +23,8 @@ SHORT_SIDE = 64
 MULTIPLE = 16
 ARRAYS = ("frames", "masks", "luma", "occupied")
 RESTLESS = 8 / 255  # display units of a background's own motion that halve what its reconstruction counts
-RESTLESS_FROM = (1.5 / 255, 3 / 255)  # the same, from which on a difference needs to be certain, and must be
+OVERWHELMING = 2  # times what is certain elsewhere, that it must be where the background moves: as foam hardly is
+RESTLESS_FROM = (0.8 / 255, 1.6 / 255)  # the same, from which on a difference needs to be certain, and must be
 OCCUPIED = 0.04  # mask coverage from which a pixel counts as inside
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -174,6 +175,6 @@ def _believed(shown: FloatArray, behind: FloatArray, moved: FloatArray) -> Float
 
     The plate's grain averages out of them: only what the background does by itself is between them and an effect.
     """
-    certain = belief(departure(shown, behind), Noise(), moved)
+    certain = belief(departure(shown, behind) / np.float32(OVERWHELMING), Noise(), moved)
     # The faint ends of an effect, of which nobody could be certain, teach where it goes where the background rests.
     return np.asarray(np.maximum(certain, 1 - smoothstep(moved, *RESTLESS_FROM)), np.float32)
