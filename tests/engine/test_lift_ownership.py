@@ -180,6 +180,22 @@ def test_negative_and_broken_looking_values_leave_the_rest_alone():
     assert excess(stack, np.where(plate < 0, recompose(stack), plate)) <= 0
 
 
+@pytest.mark.parametrize("restless", [None, 0.02])
+@pytest.mark.parametrize("broken", [np.inf, -np.inf, np.nan, 3e38])
+def test_a_pixel_that_is_no_number_leaves_the_rest_as_it_was(broken: float, restless: float | None):
+    shadow = box(60, 100, 37, 83)
+    plate, clean = scene(OBJECTS, [shadow])
+    low = network([np.maximum(OBJECTS[0], 0.4 * shadow), OBJECTS[1]])
+    moved = None if restless is None else np.full(SIZE, restless, np.float32)
+    whole = lifted(plate, clean, OBJECTS, low, restless=moved)[1]
+    plate[80:82, 100:102] = broken
+    with np.errstate(all="ignore"):
+        hurt = lifted(plate, clean, OBJECTS, low, restless=moved)[1]
+    far = np.hypot(*(np.indices(SIZE) - np.array([80, 100])[:, None, None])) > 12
+    for name, layer in whole.items():
+        np.testing.assert_allclose(hurt[name][far], layer[far], atol=0.02)
+
+
 def _random_scene(seed, size, objects=2):
     """Ground, plain effects and masks in blobs, and a network of noise: plate, clean plate, masks, small layers."""
     rng = np.random.default_rng(seed)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.belief import Noise, belief, darkened_alike, multiple, smoothstep
-from penumbra.color import DisplayEncoding, FloatArray
+from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.frames import Layer, LayerStack, Plate
 from penumbra.lift.evidence import HALO, certainty, difference
 from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of, scaled
@@ -77,7 +77,7 @@ class _Shown(NamedTuple):
 
 class _Few(NamedTuple):
     """A frame at the network's size: plate and clean plate (h, w, 3), masks (K, h, w), what the background does by
-    itself (h, w); and its shadows.
+    itself (h, w); its shadows; and where it is much darker than around (h, w).
     """
 
     plate: FloatArray
@@ -181,7 +181,8 @@ def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
         shown.outside[tile] = free = outside.astype(np.float32)
     shown.effects[tile] = belief(size, frame.noise, restless) * free
     if frame.near_unrest(tile) and shown.effects[tile].any():
-        blurred = [cv2.blur(image[wide], (3, 3))[inner] for image in (frame.plate, frame.clean)]
+        # One pixel that is no number would become a row of them.
+        blurred = [cv2.blur(finite(image[wide]), (3, 3))[inner] for image in (frame.plate, frame.clean)]
         shown.plain[tile] = shown.effects[tile] * darkened_alike(*blurred)
 
 
@@ -196,7 +197,7 @@ def _few(
     small: tuple[int, int], encoding: DisplayEncoding, noise: Noise,
 ) -> _Few:  # fmt: skip
     fine = fine_size(plate.shape, small)
-    finer = [shrink(image, fine) for image in (plate, clean)]
+    finer = [finite(shrink(image, fine)) for image in (plate, clean)]
     deviation = np.zeros(fine, np.float32) if restless is None else shrink(restless, fine)
     coverages = [shrink(mask, fine) for mask in masks]
     outside = np.maximum.reduce(coverages) < OUTSIDE
