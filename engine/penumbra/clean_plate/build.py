@@ -182,7 +182,9 @@ def _built(
     tiles = [tiles_of(mosaic, size, samples, limits.byte_budget) for mosaic in mosaics]
     tick = _Progress(count + sum(map(len, tiles)) * samples, on_progress, should_stop)
     source = _Source(kept, np.ones((count, 3), np.float32), size)
-    thumbnails, small, ceiling = _first_look(source, size, count, WATCHED * limits.samples, folder, tick)
+    # A lens is told by a camera that turns alone.
+    ceiling = None if all(mosaic.still for mosaic in mosaics) else Ceiling()
+    thumbnails, small = _first_look(source, size, count, WATCHED * limits.samples, folder, tick, ceiling)
     gains = estimate_gains(thumbnails, mosaics, folder)
     shading = estimate_shading(thumbnails, mosaics, gains)
     if shading:
@@ -197,27 +199,29 @@ def _built(
         _write_small(slopes_path(folder, which), edge_slopes(picture, small.block, limits.encoding))
     misfit = _bend(source, small, mosaics, folder, limits.encoding, tick)
     share = _never_seen_share(folder, mosaics, size)
+    cut_off = float("inf") if ceiling is None else ceiling.value
     warnings = [*_warnings(mosaics, share, gains, shading), *_misfit_warnings(numbers, misfit)]
-    write_marker(folder, homographies, numbers, size, gains, shading, ceiling, share, misfit, warnings)
+    write_marker(folder, homographies, numbers, size, gains, shading, cut_off, share, misfit, warnings)
     return load_clean_plate(folder, homographies, numbers)
 
 
 def _first_look(
-    source: _Source, size: tuple[int, int], count: int, watched: int, folder: Path, tick: _Progress
-) -> tuple[Thumbnails, SmallFrames, float]:
-    """Every frame once: thumbnails of all, some small for what moves by itself, and where highlights are cut off."""
+    source: _Source, size: tuple[int, int], count: int, watched: int, folder: Path, tick: _Progress,
+    ceiling: Ceiling | None,
+) -> tuple[Thumbnails, SmallFrames]:  # fmt: skip
+    """Every frame once: thumbnails of all, and some small for what moves by itself; ``ceiling`` sees each, too."""
     height, width = thumbnail_size(size)
     colour, free = room_for((count, height, width, 3), folder), room_for((count, height, width), folder)
     spread = np.unique(np.linspace(0, count - 1, min(count, watched)).astype(int))
     small = empty_small_frames(tuple(spread.tolist()), size)
-    ceiling = Ceiling()
     for index in range(count):
         tick()
         plate, unmasked = source.plate(index), source.free(index)
         colour[index], free[index] = thumbnail(plate, unmasked)
         add_small_frame(small, index, plate, unmasked)
-        ceiling.add(plate)
-    return Thumbnails(colour, free, (size[0] / height, size[1] / width)), small, ceiling.value
+        if ceiling is not None:
+            ceiling.add(plate)
+    return Thumbnails(colour, free, (size[0] / height, size[1] / width)), small
 
 
 def _even_out(pictures: FloatArray, light: FloatArray) -> None:

@@ -60,7 +60,9 @@ def median_background(
     median = _middle(ordered, count)
     spread = _spread(ordered, count, encoding)
     doubtful = known & (spread > DOUBT)
-    middle, bright, dim = median, _bright(ordered, count), _dim(ordered, count)
+    middle, bright = median, _bright(ordered, count)
+    seldom = known & (count <= SELDOM * stack.shape[-1])
+    dim = _share_of(ordered, count, 1 / 6) if seldom.any() else None
     del ordered
     median = centred(median, stack, encoding)
     calm = known & (spread < max(CALM[0] * DOUBT, CALM[1] * float(np.median(spread[known]) if known.any() else 0)))
@@ -69,19 +71,24 @@ def median_background(
         _prefer_far(median, stack, farness, count, doubtful, resting, encoding)
     # No light shadow takes less of every channel.
     stays = bool((known & (middle < (1 - A_SHADOWS[0]) * bright).all(-1)).any())
-    seldom = known & (count <= SELDOM * stack.shape[-1])
-    if stays or (doubtful.any() and seldom.any()):
+    if stays or (doubtful.any() and dim is not None):
         samples = _Samples(stack, farness, *_ground(encoding.encode(median), calm, around), encoding)
         grain = float(np.median(spread[calm])) / 2 if calm.any() else 0.0
         _prefer_bright(median, middle, bright, samples, known, grain)
         _prefer_lit(median, samples, doubtful)
-        _prefer_around(median, dim, samples, seldom)
+        if dim is not None:
+            _prefer_around(median, dim, samples, seldom)
     return median, known
 
 
 def _sample_at(ordered: FloatArray, rank: NDArray[np.intp]) -> FloatArray:
     """The ``rank``-th (...) of sorted samples (..., C, S), every channel by itself: (..., C)."""
     return np.take_along_axis(ordered, rank[..., None, None], -1)[..., 0]
+
+
+def _share_of(ordered: FloatArray, count: NDArray[np.intp], share: float) -> FloatArray:
+    """What a share of ``count`` sorted samples (..., 3, S) is darker than: (..., 3)."""
+    return _sample_at(ordered, np.rint(np.maximum(count - 1, 0) * share).astype(np.intp))
 
 
 def _middle(ordered: FloatArray, count: NDArray[np.intp]) -> FloatArray:
@@ -97,15 +104,8 @@ def _bright(ordered: FloatArray, count: NDArray[np.intp]) -> FloatArray:
     return np.where((count > 0)[..., None], bright, 0).astype(np.float32)
 
 
-def _dim(ordered: FloatArray, count: NDArray[np.intp]) -> FloatArray:
-    """What a sixth of ``count`` sorted samples (..., 3, S) is darker than: (..., 3)."""
-    dim = _sample_at(ordered, np.rint(np.maximum(count - 1, 0) / 6).astype(np.intp))
-    return np.where((count > 0)[..., None], dim, 0).astype(np.float32)
-
-
 def _spread(ordered: FloatArray, count: NDArray[np.intp], encoding: DisplayEncoding) -> FloatArray:
-    last = np.maximum(count - 1, 0)
-    low, high = (_sample_at(ordered, np.rint(last * share).astype(np.intp)) for share in (1 / 6, 5 / 6))
+    low, high = (_share_of(ordered, count, share) for share in (1 / 6, 5 / 6))
     spread: FloatArray = (encoding.encode(high) - encoding.encode(low)).max(-1)
     return spread
 
@@ -183,7 +183,7 @@ def _prefer_around(median: FloatArray, dim: FloatArray, samples: _Samples, seldo
     if not able.any():
         return
     passes = (shown - samples.encoding.encode(dim)).mean(-1) > SHADED[0]
-    passes &= (samples.farness > 0).any(-1) & (darkened_alike(dim, median) > 0.5)
+    passes &= darkened_alike(dim, median) > 0.5
     seeds = able & (darker.min(-1) > samples.less)
     seeds &= darkened_alike(median, samples.encoding.decode(samples.mean)) > 0.5
     near = _grown(passes)

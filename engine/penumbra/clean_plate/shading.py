@@ -121,7 +121,7 @@ def _samples(
         most = min(MOST_FRAMES // len(served) + 1, mosaic.last + 1 - mosaic.first)
         frames = np.unique(np.linspace(mosaic.first, mosaic.last, most).astype(int)).tolist()
         shown = np.stack([placed(thumbnails, mosaic, index, gains[index]).mean(-1) for index in frames])
-        sizes = zip(shown.shape[1:], (mosaic.height, mosaic.width), strict=False)
+        sizes = zip(shown.shape[1:], (mosaic.height, mosaic.width), strict=True)
         y, x = ((np.arange(few) + 0.5) * many / few - 0.5 for few, many in sizes)
         points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
         places = shown.reshape(len(frames), -1)
@@ -157,19 +157,17 @@ def _fitted(
     frames and places leave.
     """
     weight = told.astype(np.float64)
-    factors, apart = np.zeros(len(terms)), light
+    factors: NDArray[np.float64] = np.zeros(len(terms))
+    apart = light
     for _ in range(ROUNDS):
-        value, *features = (_without_means(image, weight) for image in (light, *terms))
-        normal = np.array([[(weight * a * b).sum() for b in features] for a in features]).reshape(
-            len(terms), len(terms)
-        )
-        target = np.array([(weight * a * value).sum() for a in features])
+        value, features = _without_means(light, weight), _without_means(terms, weight)
+        weighted = weight * features
+        normal = np.tensordot(weighted, features, ((1, 2), (1, 2)))
+        target = np.tensordot(weighted, value, 2)
         if len(terms) and np.linalg.cond(normal) > ALIKE:
             return np.zeros(len(terms)), float("inf")
-        factors = np.linalg.solve(normal, target) if len(terms) else factors
-        apart = value - sum(
-            (factor * feature for factor, feature in zip(factors, features, strict=True)), np.float64(0)
-        )
+        factors = np.asarray(np.linalg.solve(normal, target), np.float64)
+        apart = value - np.tensordot(factors, features, 1)
         far = apart / max(TUKEY * _scale(apart, told), 1e-9)
         weight = told * np.maximum(1 - far**2, 0) ** 2
     return factors, _scale(apart, told)
@@ -181,9 +179,9 @@ def _scale(values: NDArray[np.float64], told: NDArray[np.bool_]) -> float:
 
 
 def _without_means(values: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Less the means of every place and every frame, by turns."""
+    """Values (..., frames, places) less the means of every place and every frame, by turns."""
     for _ in range(6):
-        for axis in (0, 1):
+        for axis in (-2, -1):
             many = np.maximum(weight.sum(axis, keepdims=True), 1e-9)
             values = values - (weight * values).sum(axis, keepdims=True) / many
     return values

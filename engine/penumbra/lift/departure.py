@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from penumbra.belief import Noise, belief, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray
-from penumbra.lift.ownership import OUTSIDE
 from penumbra.patches import SHOWN, clone, find_patches, relation
 from penumbra.resizing import enlarge
 from penumbra.tiling import reached
-from penumbra.unrest import QUIET, SmallFrame, departure, larger_of, small_frame
+from penumbra.unrest import OUTSIDE, QUIET, SmallFrame, departure, larger_of, small_frame
 
 # Unrest, as a multiple of the clip's noise, from which on a frame departs, and departs for certain.
 DEPARTS = (3.0, 5.0)

@@ -16,11 +16,12 @@ from penumbra.belief import Noise, belief, darkened_alike, multiple, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.frames import Layer, LayerStack, Plate
 from penumbra.lift.evidence import HALO, certainty, difference
-from penumbra.lift.ownership import OUTSIDE, Ownership, alphas_of, fit_ownership, reach_of, scaled
+from penumbra.lift.ownership import Ownership, alphas_of, fit_ownership, reach_of, scaled
 from penumbra.lift.shade import FAINT, Shade, darker_than_around, find_shade, fine_size, within_reach
 from penumbra.lift.solve import FLOOR, Precision, solve
 from penumbra.resizing import enlarge, footprint, shrink
 from penumbra.tiling import Tile, reached, tiles_of, widened
+from penumbra.unrest import OUTSIDE
 
 GAIN = 8
 # What the background does by itself, display units, from which on a difference alone says nothing of an owner, unless

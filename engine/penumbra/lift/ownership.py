@@ -20,6 +20,7 @@ from penumbra.color import FloatArray
 from penumbra.frames import BoolArray
 from penumbra.lift.shade import Shade, follow
 from penumbra.resizing import enlarge, footprint
+from penumbra.unrest import OUTSIDE
 
 # Alpha of a pixel the network gives to nobody: its output is limited to tanh 3.
 LEAST_ALPHA = np.float32((1 - np.tanh(3.0)) / 2)
@@ -43,8 +44,6 @@ SURE_FADING = np.float32(0.95)
 # Share of the network's own alpha that is ownership even where the fit finds none: a rim that a slightly small mask
 # leaves over belongs to the object beside it, unless any effect's owner claims it.
 BESIDE = np.float32(0.1)
-# Coverage below which a pixel shows no object, so that a difference to the clean plate there is an effect.
-OUTSIDE = 0.02
 SHARPNESS = 8  # a power of two
 # Mean square of the guide from which a fit is trusted more than the network's own value.
 TRUST = np.float32(0.1)

@@ -17,6 +17,7 @@ from penumbra.belief import Noise, darkened_alike, multiple, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import BoolArray
 from penumbra.lift.evidence import difference
+from penumbra.unrest import OUTSIDE
 
 FINE = 4  # times the network's size, at most
 # How many thresholds the difference is where a shadow is certain, and where it goes on between certain parts.
@@ -29,7 +30,6 @@ HOLE, GAP = 5, 21
 DIRECTIONS = 8
 # What the layers own of a small pixel, from nothing to enough; and the share that is carried on.
 OWNED, CARRIED = (0.004, 0.008), np.float32(0.03)
-OUTSIDE = 0.02  # coverage below which a pixel shows no object
 BESIDE = 0.04  # of the width: what lies around
 DARKER = (0.6, 0.8)  # of the light around, between which a place is much darker
 TOUCH = 9  # pixels across, at the middle of which a mask touches what is in it
@@ -131,7 +131,7 @@ def within_reach(shade: Shade, reach: FloatArray) -> FloatArray:
     if not shade.certain.any():
         return reach
     near = _fine(reach, shade)
-    most = np.zeros(int(shade.numbers.max()) + 1, np.float32)
+    most = np.zeros(shade.touched.shape[1], np.float32)
     np.maximum.at(most, shade.numbers.ravel(), near.ravel())
     most[0] = 0
     return np.maximum(reach, _small(most[shade.numbers], reach.shape))
