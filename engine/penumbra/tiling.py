@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import product
 from typing import TypeAlias
 
@@ -11,17 +12,18 @@ from numpy.typing import NDArray
 
 from penumbra.resizing import footprint
 
-ROWS, COLUMNS = 64, 256
+ROWS, COLUMNS = 96, 512
 Tile: TypeAlias = tuple[slice, slice]
 
 
-def tiles_of(shape: tuple[int, ...]) -> list[Tile]:
+@lru_cache(maxsize=8)
+def tiles_of(shape: tuple[int, ...]) -> tuple[Tile, ...]:
     """All tiles of a plate (H, W, ...), top to bottom."""
     height, width = shape[:2]
-    return [
+    return tuple(
         (slice(top, min(top + ROWS, height)), slice(left, min(left + COLUMNS, width)))
         for top, left in product(range(0, height, ROWS), range(0, width, COLUMNS))
-    ]
+    )
 
 
 def widened(tile: Tile, shape: tuple[int, ...], pixels: int) -> tuple[Tile, Tile]:

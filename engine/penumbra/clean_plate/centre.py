@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from itertools import product
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,33 +19,44 @@ from penumbra.tiling import widened
 KEPT, NEAREST, REACH = 3.0, 1 / 3, (0.5 / 255, 16 / 255)
 # Steps to the centre, and how many times the way to the mean of those near each goes, by which alone it comes slowly.
 STEPS, STRIDE = 4, np.float32(1.5)
+# What a sample counts by its farness from 0 to 7, a quarter as much each time the distance to the nearest mask halves:
+# objects take light from the ground far around them, less of it the farther it lies. Over so many pixels, as the few
+# samples that are far know less of grain; and by no more than a step of 8 bits, in display units: more is a shadow.
+FAR_COUNTS = np.array([0, *(4.0 ** min(step, 0) for step in range(-5, 2))], np.float32)
+FAR_OVER, FAR_MOST = 9, 1 / 255
 HALO = 4  # pixels around a block that its samples' distances are told from; even, as they are of pairs of pixels
 AT_ONCE = 400_000  # values worked on together: they stay in the processor's cache
 
 
-def centred(median: FloatArray, samples: FloatArray, encoding: DisplayEncoding) -> FloatArray:
+def centred(
+    median: FloatArray, samples: FloatArray, farness: NDArray[np.uint8], encoding: DisplayEncoding
+) -> FloatArray:
     """Medians (H, W, 3) of linear samples (H, W, 3, S), NaN where there is none, moved to the centre of those near.
 
     A location that forgets what is far away (Tukey's biweight; Beaton and Tukey, 1974): of twelve samples three in the
     edge of a shadow still draw a median to their side, by the distance that half of the others are apart. Its scale is
     measured anew about each centre, as it shrinks where the centre leaves what drew it. Distances are in display units,
     over the three channels together, as a shadow darkens all of them, and of the mean over 6 x 6 pixels: grain is
-    nobody's shadow, and what passes is wider than a pixel.
+    nobody's shadow, and what passes is wider than a pixel. Of those near, the farther from any mask (``farness``, of
+    H, W, S) the more a sample counts.
     """
     channels, many = samples.shape[2:]
     side = max(HALO, 2 * (math.isqrt(AT_ONCE // (channels * many)) // 2))
-    centres = median.copy()
+    centres, farther = median.copy(), np.zeros_like(median)
     for top, left in product(*(range(0, size, side) for size in median.shape[:2])):
         block = np.s_[top : top + side, left : left + side]
         wide, inner = widened(block, median.shape, HALO)
         apart = samples[wide] - median[wide][..., None]
         units = np.asarray(np.square(encoding.slope(median[wide])) / channels, np.float32)
-        centres[block] += _towards_centre(apart, units)[inner]
-    return centres
+        move, further = _towards_centre(apart, FAR_COUNTS[farness[wide]], units)
+        centres[block] += move[inner]
+        farther[block] = further[inner]
+    return centres + _smooth(farther * (np.abs(farther) * encoding.slope(median) < FAR_MOST))
 
 
-def _towards_centre(apart: FloatArray, units: FloatArray) -> FloatArray:
-    """By how much (H, W, 3) medians move that samples are ``apart`` from (H, W, 3, S; 0 for NaN afterwards).
+def _towards_centre(apart: FloatArray, counts: FloatArray, units: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """By how much (H, W, 3) medians move that samples are ``apart`` from (H, W, 3, S; 0 for NaN afterwards), and how
+    much more where samples count (H, W, S).
 
     ``units`` (H, W, 3): what squares of light count in the square of a distance.
     """
@@ -56,7 +68,9 @@ def _towards_centre(apart: FloatArray, units: FloatArray) -> FloatArray:
     weight = _weights(around, many > 0, _pairs(units) / _pairs(np.ones_like(units)))
     weight = weight.repeat(2, 0)[: len(seen)].repeat(2, 1)[:, : seen.shape[1]] * seen
     # Where no sample is within reach the median stays.
-    return _mean(weight, apart)
+    near = _mean(weight, apart)
+    counted = weight * counts
+    return near, np.where(counted.any(-1, keepdims=True), _mean(counted, apart) - near, 0)
 
 
 def _weights(apart: FloatArray, seen: BoolArray, units: FloatArray) -> FloatArray:
@@ -84,6 +98,10 @@ def _mean(weight: FloatArray, apart: FloatArray) -> FloatArray:
     """(H, W, 3) the mean of samples (H, W, 3, S) that count by a weight (H, W, S); 0 where none does."""
     total = weight.sum(-1)[..., None]
     return np.asarray(np.einsum("yxs,yxcs->yxc", weight, apart) / np.where(total > 0, total, np.inf), np.float32)
+
+
+def _smooth(values: FloatArray) -> FloatArray:
+    return np.asarray(cv2.boxFilter(values, -1, (FAR_OVER, FAR_OVER), borderType=cv2.BORDER_REFLECT), np.float32)
 
 
 def _pairs(values: FloatArray) -> FloatArray:

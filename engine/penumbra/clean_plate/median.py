@@ -64,7 +64,7 @@ def median_background(
     seldom = known & (count <= SELDOM * stack.shape[-1])
     dim = _share_of(ordered, count, 1 / 6) if seldom.any() else None
     del ordered
-    median = centred(median, stack, encoding)
+    median = centred(median, stack, farness, encoding)
     calm = known & (spread < max(CALM[0] * DOUBT, CALM[1] * float(np.median(spread[known]) if known.any() else 0)))
     if doubtful.any():
         resting = _windowed(calm.astype(np.float32), 2 * around + 1) > RESTING

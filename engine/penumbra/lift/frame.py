@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.arrays import holds_anything
 from penumbra.belief import Noise, belief, darkened_alike, multiple, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.frames import Layer, LayerStack, Plate
@@ -165,7 +166,7 @@ def _around_wide(values: FloatArray, reach: int) -> FloatArray:
 
 def _masked(masks: Sequence[FloatArray], shape: tuple[int, int]) -> frozenset[tuple[int, int]]:
     """Where the tiles of a frame begin that any mask touches."""
-    touched = (tile for tile in tiles_of(shape) if any(mask[tile].any() for mask in masks))
+    touched = (tile for tile in tiles_of(shape) if any(holds_anything(mask[tile]) for mask in masks))
     return frozenset((rows.start, columns.start) for rows, columns in touched)
 
 
@@ -181,7 +182,7 @@ def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
         outside = np.maximum.reduce([mask[tile] for mask in frame.masks]) < OUTSIDE
         shown.outside[tile] = free = outside.astype(np.float32)
     shown.effects[tile] = belief(size, frame.noise, restless) * free
-    if frame.near_unrest(tile) and shown.effects[tile].any():
+    if frame.near_unrest(tile) and holds_anything(shown.effects[tile]):
         # One pixel that is no number would become a row of them.
         blurred = [cv2.blur(finite(image[wide]), (3, 3))[inner] for image in (frame.plate, frame.clean)]
         shown.plain[tile] = shown.effects[tile] * darkened_alike(*blurred)
@@ -251,7 +252,7 @@ def _divided(frame: _Frame, ownership: Ownership, effects: FloatArray) -> tuple[
     owned: list[Tile] = []
     plain: list[Tile] = []
     for tile in tiles_of(effects.shape):
-        nothing = ownership.most(effects.shape, *tile) < FAINTEST or not effects[tile].any()
+        nothing = ownership.most(effects.shape, *tile) < FAINTEST or not holds_anything(effects[tile])
         (plain if nothing and frame.unmasked(tile) else owned).append(tile)
     return owned, plain
 
@@ -279,11 +280,10 @@ def _lift(
     clean = np.maximum(clean, 0)
     outside = np.maximum.reduce([mask[tile] for mask in frame.masks]) < OUTSIDE
     solved, raised, premultiplied = solve(plate, clean, alphas, colours, presence(alphas), precision, outside)
-    background[tile] = solved.transpose(1, 2, 0)
+    background[tile] = cv2.merge([*solved])
     rows, columns = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(tile, window, strict=True))
     for layer, alpha, colour in zip(layers, raised, premultiplied, strict=True):
-        layer[rows, columns, :3] = colour.transpose(1, 2, 0)
-        layer[rows, columns, 3] = alpha
+        layer[rows, columns] = cv2.merge([*colour, alpha])
 
 
 def presence(alphas: FloatArray) -> FloatArray:

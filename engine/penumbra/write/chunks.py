@@ -20,6 +20,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.arrays import holds_anything
+
 # Lines that a chunk holds, by compression; files of others are the library's alone.
 LINES = {"zips": 1, "zip": 16}
 _MAGIC, _VERSION = 20000630, 2
@@ -105,11 +107,9 @@ class Packing:
 
         ``pixels`` (h, w, C): what it holds from line ``top`` on; all else is zero.
         """
-        # As integers: a negative zero is other bytes.
-        bits = pixels.view(f"u{pixels.itemsize}")
         starts = (max(0, first - top) for first in range(0, height, lines))
         ends = (max(0, first + lines - top) for first in range(0, height, lines))
-        filled = [bool(bits[start:end].any()) for start, end in zip(starts, ends, strict=True)]
+        filled = [holds_anything(pixels[start:end]) for start, end in zip(starts, ends, strict=True)]
         whole = height // lines
         # A packed image has at least one chunk.
         lent = {chunk: held for chunk, held in lent.items() if chunk > 0}

@@ -13,6 +13,7 @@ import numpy as np
 import OpenImageIO as oiio
 from numpy.typing import NDArray
 
+from penumbra.arrays import holds_anything
 from penumbra.color import CHROMATICITIES, FloatArray
 from penumbra.errors import OutputError
 from penumbra.frames import Footage, Region
@@ -219,7 +220,7 @@ class ExrRows:
         if self._empty is not None and self._empty.hold(rows):
             return None
         pixels = self.read(rows)
-        if pixels.any():
+        if holds_anything(pixels):
             return pixels
         if self._empty is not None:
             self._empty.learn(rows)

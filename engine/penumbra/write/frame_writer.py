@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.arrays import holds_anything
 from penumbra.errors import PenumbraError
 from penumbra.frames import Footage, Layer, LayerStack, Plate, Region
 from penumbra.job import OutputSettings
@@ -103,7 +104,7 @@ def _extremes(pixels: NDArray[np.floating]) -> tuple[float, float]:
     least = most = np.float32(0)
     for top in range(0, len(pixels), _BAND):
         band = pixels[top : top + _BAND]
-        if band.any():
+        if holds_anything(band):
             least, most = np.minimum(least, band.min()), np.maximum(most, band.max())
     return float(least), float(most)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from penumbra.arrays import holds_anything
 from penumbra.color import FloatArray
 from penumbra.compositing import over_all
 from penumbra.frames import BoolArray, Footage, Plate
@@ -99,7 +100,7 @@ def _band(
     error = _error(plate, background, over, touched)
     if unresolved is not None:
         error[unresolved] = 0
-    return Band(rows, plate, unresolved, background, layers, empty, touched, error, not error.any())
+    return Band(rows, plate, unresolved, background, layers, empty, touched, error, not holds_anything(error))
 
 
 def _error(plate: FloatArray, background: FloatArray, layers: list[FloatArray], touched: slice) -> FloatArray:

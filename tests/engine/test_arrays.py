@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+
+from penumbra.arrays import holds_anything
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16, np.float64])
+@pytest.mark.parametrize("value", [1e-4, -0.0, np.nan, np.inf])
+def test_any_bit_anywhere_is_something(kind, value):
+    image = np.zeros((7, 9, 4), kind)
+    assert not holds_anything(image)
+    image[6, 8, 3] = value
+    assert holds_anything(image)
+    assert holds_anything(image[3:])
+    assert not holds_anything(image[:6])
+
+
+def test_a_part_of_an_image_is_all_that_is_looked_at():
+    image = np.ones((40, 50), np.float32)
+    image[10:20, 10:20] = 0
+    assert not holds_anything(image[10:20, 10:20])
+    assert holds_anything(image[10:21, 10:20])
+    assert holds_anything(image[10:20, 9:20])
+    assert not holds_anything(image[:0])
