@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from penumbra.resizing import footprint
 
+# Not smaller: at each of a tile's hundreds of steps threads wait for Python's lock, however few pixels it has.
 ROWS, COLUMNS = 96, 512
 Tile: TypeAlias = tuple[slice, slice]
 
