@@ -20,7 +20,8 @@ def shade_of(parts, touched):
         if index is not None:
             beside[index, number] = True
     nothing = np.zeros((2, *numbers.shape), bool)
-    return Shade(numbers > 0, numbers, (numbers > 0).astype(np.float32), beside, nothing)
+    doubtful = np.zeros(len(parts) + 1, bool)
+    return Shade(numbers > 0, numbers, (numbers > 0).astype(np.float32), beside, nothing, doubtful)
 
 
 def shares_of(*owned):
@@ -75,15 +76,20 @@ def test_the_fine_size_is_a_multiple_of_the_networks_and_no_larger_than_the_plat
     assert fine_size(plate, (64, 112)) == fine
 
 
-def picture(*changes, restless=0.0):
-    """A body and what is changed around it: shades of a plate of grey ground, by (rows, columns, factors)."""
+def picture(*changes, restless=0.0, moving=False):
+    """A body and what is changed around it: shades of a plate of grey ground, by (rows, columns, factors).
+
+    ``moving``: whether the ground moves by itself.
+    """
     clean = np.full((64, 96, 3), 0.3, np.float32)
     plate, mask = clean.copy(), np.zeros((64, 96), np.float32)
     for rows, columns, factors in changes:
         plate[rows[0] : rows[1], columns[0] : columns[1]] *= np.float32(factors)
     mask[10:40, 20:30] = 1
     plate[mask > 0] = 0.05
-    return find_shade(plate, clean, [mask], DisplayEncoding(), Noise(0.0005), np.full((64, 96), restless, np.float32))
+    deviation, moves = np.full((64, 96), restless, np.float32), np.full((64, 96), moving)
+    dark = darker_than_around(plate, mask < 0.02)
+    return find_shade(plate, clean, [mask], DisplayEncoding(), Noise(0.0005), deviation, moves, dark)
 
 
 WHITE, DARK = (2.0, 2.2, 2.4), (0.5, 0.5, 0.5)
@@ -93,6 +99,7 @@ def test_what_an_object_holds_is_beside_it_and_no_farther_than_its_arms():
     assert picture(((16, 20), (30, 38), WHITE)).held[0, 17, 34]
     assert not picture(((16, 20), (30, 60), WHITE)).held.any()
     assert not picture(((16, 20), (40, 44), WHITE)).held[0, 17, 42]
+    assert not picture(((16, 20), (30, 38), WHITE), moving=True).held.any()
 
 
 def test_a_shadow_is_what_darkens_every_channel_alike_and_touches_what_it_touches():
@@ -102,6 +109,28 @@ def test_a_shadow_is_what_darkens_every_channel_alike_and_touches_what_it_touche
     assert shade.certain[52, 50]
     assert not shade.touched[0, shade.numbers[52, 50]]
     assert not shade.numbers[25, 70]
+
+
+# What lies at the body's feet: the width of the picture wet, or a shadow among much that is lit.
+WET, SHADOW = ((40, 64), (0, 96), (0.8, 0.8, 0.8)), ((40, 44), (20, 60), (0.2, 0.2, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("ground", "moving", "claimed", "stays"),
+    [(WET, True, 5, False), (WET, True, 20, True), (WET, False, 0, True), (SHADOW, True, 0, True)],
+)
+def test_wet_sand_is_nobodys_unless_the_network_claims_much_of_it(ground, moving, claimed, stays):
+    shade = picture(ground, moving=moving)
+    alphas = np.zeros((1, 16, 24), np.float32)
+    alphas[0, 10:, :claimed] = 0.03
+    told, wet = shade.told(alphas)
+    row, column = 42, 50
+    assert shade.certain[row, column]
+    assert bool(told.certain[row, column]) is stays
+    assert bool(told.numbers[row, column]) is stays
+    assert bool(wet[row // 4, column // 4] == 0) is stays
+    assert wet.shape == alphas.shape[1:]
+    assert not wet[:9].any()
 
 
 @pytest.mark.parametrize(("gap", "one"), [(12, True), (30, False)])

@@ -18,16 +18,23 @@ from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.frames import Layer, LayerStack, Plate
 from penumbra.lift.evidence import HALO, certainty, difference
 from penumbra.lift.ownership import Ownership, alphas_of, fit_ownership, reach_of, scaled
-from penumbra.lift.shade import FAINT, Shade, darker_than_around, find_shade, fine_size, within_reach
+from penumbra.lift.shade import (
+    FAINT,
+    RESTLESS,
+    Shade,
+    darker_than_around,
+    find_shade,
+    fine_size,
+    repeated,
+    within_reach,
+)
 from penumbra.lift.solve import FLOOR, Precision, solve
 from penumbra.resizing import enlarge, footprint, shrink
 from penumbra.tiling import Tile, reached, tiles_of, widened
 from penumbra.unrest import OUTSIDE
 
 GAIN = 8
-# What the background does by itself, display units, from which on a difference alone says nothing of an owner, unless
-# it is a shadow's kind; and how many small pixels of 64 lines farther on it may.
-RESTLESS, SURF = (2.5 / 255, 4 / 255), 4
+SURF = 4  # small pixels of 64 lines beyond where the background moves by itself, in which it still may
 # A layer whose alpha stays below this has no presence above the floor: 1 - (1 - a)^GAIN.
 FAINTEST = 1 - (1 - FLOOR) ** (1 / GAIN)
 
@@ -79,13 +86,14 @@ class _Shown(NamedTuple):
 
 class _Few(NamedTuple):
     """A frame at the network's size: plate and clean plate (h, w, 3), masks (K, h, w), what the background does by
-    itself (h, w); its shadows; and where it is much darker than around (h, w).
+    itself (h, w), and at and near every pixel (h, w); its shadows; and where it is much darker than around (h, w).
     """
 
     plate: FloatArray
     clean: FloatArray
     masks: FloatArray
     restless: FloatArray
+    unrest: FloatArray
     shade: Shade
     dark: FloatArray
 
@@ -126,13 +134,13 @@ def lift_frame(
     """
     sorted_low = low[np.asarray(order)]
     lines = low.shape[1] if lines is None else lines
-    few = _few(plate.pixels, clean, [masks[i] for i in order], restless, low.shape[1:3], encoding, noise)
+    few = _few(plate.pixels, clean, [masks[i] for i in order], restless, low.shape[1:3], lines, encoding, noise)
     frame = _Frame(
         plate.pixels,
         clean,
         tuple(masks[i] for i in order),
         within_reach(few.shade, reach_of(sorted_low[..., 3], lines)),
-        _around_wide(few.restless, scaled(SURF, lines)),
+        few.unrest,
         encoding,
         noise,
         restless,
@@ -196,21 +204,26 @@ def _many(frame: _Frame, size: FloatArray, tile: Tile) -> FloatArray:
 
 def _few(
     plate: FloatArray, clean: FloatArray, masks: Sequence[FloatArray], restless: FloatArray | None,
-    small: tuple[int, int], encoding: DisplayEncoding, noise: Noise,
+    small: tuple[int, int], lines: int, encoding: DisplayEncoding, noise: Noise,
 ) -> _Few:  # fmt: skip
     fine = fine_size(plate.shape, small)
     finer = [finite(shrink(image, fine)) for image in (plate, clean)]
     deviation = np.zeros(fine, np.float32) if restless is None else shrink(restless, fine)
     coverages = [shrink(mask, fine) for mask in masks]
     outside = np.maximum.reduce(coverages) < OUTSIDE
-    shade = find_shade(finer[0], finer[1], coverages, encoding, noise, deviation)
+    few_restless = shrink(deviation, small)
+    unrest = _around_wide(few_restless, scaled(SURF, lines))
+    moving = repeated(smoothstep(unrest, *RESTLESS), fine[0] // small[0]) > 0.5
+    dark = darker_than_around(finer[0], outside)
+    shade = find_shade(finer[0], finer[1], coverages, encoding, noise, deviation, moving, dark)
     return _Few(
         shrink(finer[0], small),
         shrink(finer[1], small),
         np.stack([shrink(coverage, small) for coverage in coverages]),
-        shrink(deviation, small),
+        few_restless,
+        unrest,
         shade,
-        shrink(darker_than_around(finer[0], outside), small),
+        shrink(dark, small),
     )
 
 

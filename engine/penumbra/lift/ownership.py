@@ -97,6 +97,8 @@ def fit_ownership(
         lines: height of the whole frame in small pixels, which distances go by; h unless this is a part of it.
     """
     averagings = scaled(AVERAGINGS, lines)
+    shade, wet = shade.told(alphas)
+    plain = plain * (1 - wet)
     held = shade.at_hand(plain.shape)
     least = RESTLESS_LEAST + (DARK_LEAST - RESTLESS_LEAST) * dark
     more = least * (1 - np.maximum(plain, held)) + SHADOW_LEAST * plain * (1 - shade.beside(plain.shape))

@@ -7,7 +7,8 @@ plate shows a thin line that nothing parts from the owned shadow beside the obje
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +20,11 @@ from penumbra.frames import BoolArray
 from penumbra.lift.evidence import difference
 from penumbra.unrest import OUTSIDE
 
+_Value = TypeVar("_Value", bound=np.generic)
+
+# What the background does by itself, display units, from which on a difference alone says nothing of an owner, unless
+# it is a shadow's kind.
+RESTLESS = (2.5 / 255, 4 / 255)
 FINE = 4  # times the network's size, at most
 # How many thresholds the difference is where a shadow is certain, and where it goes on between certain parts.
 CERTAIN, FAINT = 1.5, 0.5
@@ -36,6 +42,9 @@ TOUCH = 9  # pixels across, at the middle of which a mask touches what is in it
 MINE = 0.5  # of the largest share, from which an object is an owner
 # Of a shadow's certain part, that its owner has before it is followed: where it touches him, and elsewhere.
 LEAST_OWNED = (0.02, 0.1)
+# Of the certain part of what darkens where the background moves by itself: how much must be much darker than around, or
+# else claimed by the network, by any alpha above the first, for it to be a shadow.
+LEAST_DARK, CLAIMED, LEAST_CLAIMED = 0.25, 0.02, 0.3
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,8 @@ class Shade:
     """Shadows at a fine size, each (H', W'): where they are ``certain``; the same and what lies between certain parts,
     by number, 0 where there is none; and how surely it ``darkens`` as a shadow does, in [0, 1]. ``touched`` (K, N):
     which objects' masks each of the N numbers touches. ``held`` (K, H', W'): what differs overwhelmingly, of whatever
-    kind, and lies wholly at an object's hand: a racket that its mask leaves out.
+    kind, and lies wholly at an object's hand: a racket that its mask leaves out. ``doubtful`` (N,): which numbers may
+    be wet sand, that is as dark where nobody is.
     """
 
     certain: BoolArray
@@ -51,6 +61,22 @@ class Shade:
     darkens: FloatArray
     touched: BoolArray
     held: BoolArray
+    doubtful: BoolArray
+
+    def told(self, alphas: FloatArray) -> tuple[Shade, FloatArray]:
+        """The same without what is doubtful and of which the network's alphas (K, h, w) claim little; and where that is
+        (h, w), 0 or 1.
+        """
+        if not self.doubtful.any():
+            return self, np.zeros(alphas.shape[1:], np.float32)
+        claimed = repeated(alphas.max(axis=0) > CLAIMED, self.certain.shape[0] // alphas.shape[1])
+        nobodys = (self.doubtful & (self.share_of(claimed) < LEAST_CLAIMED))[self.numbers]
+        shade = replace(self, certain=self.certain & ~nobodys, numbers=np.where(nobodys, 0, self.numbers))
+        return shade, _small(nobodys.astype(np.float32), alphas.shape[1:])
+
+    def share_of(self, where: NDArray[np.generic]) -> NDArray[np.float64]:
+        """(N,) how much of the certain part of every number lies in ``where`` (H', W'), 0 to 1."""
+        return _shares(self.numbers[self.certain], where[self.certain], len(self.doubtful))
 
     def beside(self, size: tuple[int, int]) -> FloatArray:
         """(K, h, w) 1 where a shadow touches the object's mask, be it far away."""
@@ -69,18 +95,21 @@ def fine_size(plate: tuple[int, ...], small: tuple[int, int]) -> tuple[int, int]
 
 def find_shade(
     plate: FloatArray, clean: FloatArray, masks: Sequence[FloatArray], encoding: DisplayEncoding, noise: Noise,
-    restless: FloatArray,
+    restless: FloatArray, moving: BoolArray, dark: FloatArray,
 ) -> Shade:  # fmt: skip
     """The shadows of a fine picture: (H', W', 3) plate and clean plate, linear; per object (H', W') coverage;
-    and the deviation of a background that moves by itself, in display units.
+    the deviation of a background that moves by itself, in display units; where it does so or may; and where the plate
+    is much darker than around, in [0, 1].
     """
     outside = np.maximum.reduce(masks) < OUTSIDE
     many = multiple(difference(plate, clean, encoding), noise, restless)
-    held = _held(outside & (many > OVERWHELMING), masks)
+    # Water beside somebody differs overwhelmingly as well.
+    held = _held(outside & (many > OVERWHELMING) & ~moving, masks)
     able = outside & (many > FAINT)
     if not (able & (many > CERTAIN)).any():
         nothing = np.zeros(outside.shape, np.int32)
-        return Shade(nothing > 0, nothing, np.zeros(outside.shape, np.float32), np.zeros((len(masks), 1), bool), held)
+        touched, doubtful = np.zeros((len(masks), 1), bool), np.zeros(1, bool)
+        return Shade(nothing > 0, nothing, np.zeros(outside.shape, np.float32), touched, held, doubtful)
     darkens = darkened_alike(cv2.blur(plate, (3, 3)), cv2.blur(clean, (3, 3)))
     darkens = np.asarray(cv2.morphologyEx(darkens, cv2.MORPH_CLOSE, np.ones((HOLE, HOLE), np.uint8)), np.float32)
     able &= darkens > 0.5
@@ -88,7 +117,9 @@ def find_shade(
     chained = certain | (_bridged(certain) & able)
     count, numbers = cv2.connectedComponents(chained)
     touched = np.stack([_touching(np.where(certain > 0, numbers, 0), count, mask) for mask in masks])
-    return Shade(certain > 0, np.asarray(numbers), darkens, touched, held)
+    moves, darkness = (_shares(numbers[certain > 0], image[certain > 0], count) for image in (moving, dark))
+    doubtful = (moves > 0.5) & (darkness <= LEAST_DARK)
+    return Shade(certain > 0, np.asarray(numbers), darkens, touched, held, doubtful)
 
 
 def _held(different: BoolArray, masks: Sequence[FloatArray]) -> BoolArray:
@@ -130,7 +161,7 @@ def within_reach(shade: Shade, reach: FloatArray) -> FloatArray:
     """(h, w) what layers can own at most, as ``reach`` has it, also wherever shadows lead to from there."""
     if not shade.certain.any():
         return reach
-    near = _fine(reach, shade)
+    near = repeated(reach, shade.certain.shape[0] // reach.shape[0])
     most = np.zeros(shade.touched.shape[1], np.float32)
     np.maximum.at(most, shade.numbers.ravel(), near.ravel())
     most[0] = 0
@@ -168,7 +199,7 @@ def _begun(shares: FloatArray, shade: Shade) -> tuple[BoolArray, BoolArray]:
     area = np.bincount(shade.numbers[shade.certain], minlength=count)
     begun, enough = [], []
     for share, beside in zip(shares, shade.touched, strict=True):
-        mine = _fine(np.where((share >= MINE * top) & (share > OWNED[0]), np.float32(1), np.float32(0)), shade) > 0
+        mine = repeated((share >= MINE * top) & (share > OWNED[0]), shade.certain.shape[0] // share.shape[0])
         mine &= shade.certain
         least = np.where(beside, *LEAST_OWNED) * area
         enough.append(np.bincount(shade.numbers[mine], minlength=count) >= np.maximum(least, 1))
@@ -207,10 +238,16 @@ def _bridged(certain: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return bridged
 
 
-def _fine(small: FloatArray, shade: Shade) -> FloatArray:
-    """A small picture (h, w), every pixel repeated."""
-    times = shade.certain.shape[0] // small.shape[0]
+def repeated(small: NDArray[_Value], times: int) -> NDArray[_Value]:
+    """A small picture (h, w), every pixel repeated so many times across and down."""
     return np.repeat(np.repeat(small, times, axis=0), times, axis=1)
+
+
+def _shares(numbers: NDArray[np.integer], values: NDArray[np.generic], count: int) -> NDArray[np.float64]:
+    """(N,) the mean of the values (P,) that have each of ``count`` numbers (P,); 0 where none has."""
+    many = np.maximum(np.bincount(numbers, minlength=count), 1)
+    mean: NDArray[np.float64] = np.bincount(numbers, values, count) / many
+    return mean
 
 
 def _small(fine: FloatArray, size: tuple[int, ...]) -> FloatArray:
