@@ -86,14 +86,16 @@ class Heart:
 def never_stalls(what, scenario, app, spin, folder):
     """Plays a scenario, ``scenario(panel, heart, folder)``, on a new panel until the loop does not stall once."""
     stalls = []
-    while not stalls or (stalls[-1] > WORST_SECONDS and len(stalls) < ATTEMPTS):
-        place = folder / str(len(stalls))
+    for attempt in range(ATTEMPTS):
+        place = folder / str(attempt)
         place.mkdir()
         with a_panel(place / "home", spin) as panel:
             heart = Heart(app)
             scenario(panel, heart, place)
         heart.report(what)
         stalls.append(heart.worst)
+        if heart.worst <= WORST_SECONDS:
+            break
     assert stalls[-1] <= WORST_SECONDS, f"stalled for {stalls} s"
 
 
@@ -105,6 +107,12 @@ def a_panel(home, spin):
         yield made
     finally:
         end_panel(made, spin)
+
+
+@pytest.fixture
+def panel(spin, tmp_path):
+    with a_panel(tmp_path / "home", spin) as made:
+        yield made
 
 
 def write_4k(folder, frames):
@@ -172,13 +180,8 @@ def resident():
 
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory as Linux tells it")
-def test_memory_stays_within_its_bound_while_scrubbing(app, spin, tmp_path):
+def test_memory_stays_within_its_bound_while_scrubbing(app, panel, tmp_path):
     """PENUMBRA_SCRUB_MINUTES=10 for the whole of it."""
-    with a_panel(tmp_path / "home", spin) as panel:
-        stays_within_its_bound(app, panel, tmp_path)
-
-
-def stays_within_its_bound(app, panel, tmp_path):
     write_4k(tmp_path, 8)
     bound = 256 * MIB
     panel.store.set_limit(bound)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.arrays import create_array
-from penumbra.clean_plate.centre import HALO
+from penumbra.clean_plate.centre import BORDER
 from penumbra.clean_plate.edges import edge_slopes
 from penumbra.clean_plate.exposure import Thumbnails, estimate_gains, free_at, room_for, thumbnail, thumbnail_size
 from penumbra.clean_plate.fill import fill_unseen, patch_unseen
@@ -248,7 +248,7 @@ def _write_mosaic(
     for tile in tiles:
         at = np.s_[tile.top : tile.bottom, tile.left : tile.right]
         # What a pixel is taken for depends on its neighbours: without them tiles would have borders.
-        (rows, columns), own = widened(at, room, HALO)
+        (rows, columns), own = widened(at, room, BORDER)
         wide = Tile(rows.start, rows.stop, columns.start, columns.stop)
         picture[at], seen[at] = (made[own] for made in _tile_median(source, mosaic, wide, thumbnails, limits, tick))
     fill_unseen(picture, seen)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.clean_plate.kept import DISTANCES
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.frames import BoolArray
 from penumbra.tiling import widened
@@ -19,12 +20,13 @@ from penumbra.tiling import widened
 KEPT, NEAREST, REACH = 3.0, 1 / 3, (0.5 / 255, 16 / 255)
 # Steps to the centre, and how many times the way to the mean of those near each goes, by which alone it comes slowly.
 STEPS, STRIDE = 4, np.float32(1.5)
-# What a sample counts by its farness from 0 to 7, a quarter as much each time the distance to the nearest mask halves:
+# What a sample counts by its farness from 0 on, a quarter as much each time the distance to the nearest mask halves:
 # objects take light from the ground far around them, less of it the farther it lies. Over so many pixels, as the few
 # samples that are far know less of grain; and by no more than a step of 8 bits, in display units: more is a shadow.
-FAR_COUNTS = np.array([0, *(4.0 ** min(step, 0) for step in range(-5, 2))], np.float32)
+FAR_COUNTS = np.array([0, *(0.25 ** (len(DISTANCES) - step) for step in range(len(DISTANCES) + 1)), 1], np.float32)
 FAR_OVER, FAR_MOST = 9, 1 / 255
 HALO = 4  # pixels around a block that its samples' distances are told from; even, as they are of pairs of pixels
+BORDER = HALO + FAR_OVER // 2  # pixels around a place, even, that tell of it
 AT_ONCE = 400_000  # values worked on together: they stay in the processor's cache
 
 

@@ -213,7 +213,7 @@ def _few(
     outside = np.maximum.reduce(coverages) < OUTSIDE
     few_restless = shrink(deviation, small)
     unrest = _around_wide(few_restless, scaled(SURF, lines))
-    moving = repeated(smoothstep(unrest, *RESTLESS), fine[0] // small[0]) > 0.5
+    moving = repeated(smoothstep(unrest, *RESTLESS) > 0.5, fine)
     dark = darker_than_around(finer[0], outside)
     shade = find_shade(finer[0], finer[1], coverages, encoding, noise, deviation, moving, dark)
     return _Few(

@@ -69,14 +69,11 @@ class Shade:
         """
         if not self.doubtful.any():
             return self, np.zeros(alphas.shape[1:], np.float32)
-        claimed = repeated(alphas.max(axis=0) > CLAIMED, self.certain.shape[0] // alphas.shape[1])
-        nobodys = (self.doubtful & (self.share_of(claimed) < LEAST_CLAIMED))[self.numbers]
+        claimed = repeated(alphas.max(axis=0) > CLAIMED, self.certain.shape)[self.certain]
+        share = _shares(self.numbers[self.certain], claimed, len(self.doubtful))
+        nobodys = (self.doubtful & (share < LEAST_CLAIMED))[self.numbers]
         shade = replace(self, certain=self.certain & ~nobodys, numbers=np.where(nobodys, 0, self.numbers))
         return shade, _small(nobodys.astype(np.float32), alphas.shape[1:])
-
-    def share_of(self, where: NDArray[np.generic]) -> NDArray[np.float64]:
-        """(N,) how much of the certain part of every number lies in ``where`` (H', W'), 0 to 1."""
-        return _shares(self.numbers[self.certain], where[self.certain], len(self.doubtful))
 
     def beside(self, size: tuple[int, int]) -> FloatArray:
         """(K, h, w) 1 where a shadow touches the object's mask, be it far away."""
@@ -161,7 +158,7 @@ def within_reach(shade: Shade, reach: FloatArray) -> FloatArray:
     """(h, w) what layers can own at most, as ``reach`` has it, also wherever shadows lead to from there."""
     if not shade.certain.any():
         return reach
-    near = repeated(reach, shade.certain.shape[0] // reach.shape[0])
+    near = repeated(reach, shade.certain.shape)
     most = np.zeros(shade.touched.shape[1], np.float32)
     np.maximum.at(most, shade.numbers.ravel(), near.ravel())
     most[0] = 0
@@ -199,7 +196,7 @@ def _begun(shares: FloatArray, shade: Shade) -> tuple[BoolArray, BoolArray]:
     area = np.bincount(shade.numbers[shade.certain], minlength=count)
     begun, enough = [], []
     for share, beside in zip(shares, shade.touched, strict=True):
-        mine = repeated((share >= MINE * top) & (share > OWNED[0]), shade.certain.shape[0] // share.shape[0])
+        mine = repeated((share >= MINE * top) & (share > OWNED[0]), shade.certain.shape)
         mine &= shade.certain
         least = np.where(beside, *LEAST_OWNED) * area
         enough.append(np.bincount(shade.numbers[mine], minlength=count) >= np.maximum(least, 1))
@@ -238,8 +235,9 @@ def _bridged(certain: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return bridged
 
 
-def repeated(small: NDArray[_Value], times: int) -> NDArray[_Value]:
-    """A small picture (h, w), every pixel repeated so many times across and down."""
+def repeated(small: NDArray[_Value], size: tuple[int, ...]) -> NDArray[_Value]:
+    """A small picture (h, w) at a fine ``size`` (H', W'), every pixel repeated."""
+    times = size[0] // small.shape[0]
     return np.repeat(np.repeat(small, times, axis=0), times, axis=1)
 
 
