@@ -3,9 +3,19 @@
 import numpy as np
 import pytest
 
-from penumbra.belief import Noise
+from penumbra.belief import Noise, multiple
 from penumbra.color import DisplayEncoding
-from penumbra.lift.shade import CARRIED, Shade, darker_than_around, find_shade, fine_size, follow, within_reach
+from penumbra.lift.evidence import difference
+from penumbra.lift.shade import (
+    CARRIED,
+    Shade,
+    darker_than_around,
+    find_shade,
+    fine_size,
+    follow,
+    near_dark,
+    within_reach,
+)
 
 SIZE = (8, 24)
 
@@ -76,10 +86,10 @@ def test_the_fine_size_is_a_multiple_of_the_networks_and_no_larger_than_the_plat
     assert fine_size(plate, (64, 112)) == fine
 
 
-def picture(*changes, restless=0.0, moving=False):
+def picture(*changes, restless=0.0, moving=False, astir=False):
     """A body and what is changed around it: shades of a plate of grey ground, by (rows, columns, factors).
 
-    ``moving``: whether the ground moves by itself.
+    ``moving``: whether the ground moves by itself; ``astir``: whether it does so much at this very frame.
     """
     clean = np.full((64, 96, 3), 0.3, np.float32)
     plate, mask = clean.copy(), np.zeros((64, 96), np.float32)
@@ -88,8 +98,10 @@ def picture(*changes, restless=0.0, moving=False):
     mask[10:40, 20:30] = 1
     plate[mask > 0] = 0.05
     deviation, moves = np.full((64, 96), restless, np.float32), np.full((64, 96), moving)
+    many = multiple(difference(plate, clean, DisplayEncoding()), Noise(0.0005), deviation)
     dark = darker_than_around(plate, mask < 0.02)
-    return find_shade(plate, clean, [mask], DisplayEncoding(), Noise(0.0005), deviation, moves, dark)
+    shady = np.full(dark.shape, not astir) | near_dark(dark)
+    return find_shade(plate, clean, [mask], many, moves, dark, shady)
 
 
 WHITE, DARK = (2.0, 2.2, 2.4), (0.5, 0.5, 0.5)
@@ -133,6 +145,16 @@ def test_wet_sand_is_nobodys_unless_the_network_claims_much_of_it(ground, moving
     assert not wet[:9].any()
 
 
+def test_where_the_ground_is_astir_a_shadow_is_dark_and_wet_sand_that_touches_it_is_not_of_it():
+    calm, astir = (picture(WET, SHADOW, moving=True, astir=astir) for astir in (False, True))
+    shadow, edge, wet = (42, 50), (46, 50), (56, 50)
+    assert calm.numbers[shadow] == calm.numbers[wet] > 0
+    assert astir.certain[shadow]
+    assert astir.certain[edge]
+    assert not astir.numbers[wet]
+    assert astir.touched[0, astir.numbers[shadow]]
+
+
 @pytest.mark.parametrize(("gap", "one"), [(12, True), (30, False)])
 def test_a_short_gap_that_is_faintly_dark_joins_a_shadow(gap, one):
     faint = ((42, 46), (40, 40 + gap), (0.92, 0.92, 0.92))
@@ -154,3 +176,9 @@ def test_a_blue_shadow_on_foam_is_darker_than_around_and_foam_is_not():
     assert dark[31:33, 42:58].min() > 0.9
     assert dark[38:].max() == 0
     assert dark[29, 5] == 0
+
+
+def test_what_a_mask_leaves_over_of_a_dark_object_is_not_darker_than_around():
+    plate, outside = np.full((64, 96, 3), 0.7, np.float32), np.ones((64, 96), bool)
+    plate[10:30, 40:60], outside[11:29, 41:59] = 0, False
+    assert darker_than_around(plate, outside).max() == 0

@@ -16,8 +16,9 @@ from penumbra.arrays import holds_anything
 from penumbra.belief import Noise, belief, darkened_alike, multiple, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.frames import Layer, LayerStack, Plate
+from penumbra.lift.astir import APART, astir
 from penumbra.lift.evidence import HALO, certainty, difference
-from penumbra.lift.ownership import Ownership, alphas_of, fit_ownership, reach_of, scaled
+from penumbra.lift.ownership import LEAST_ALPHA, Ownership, alphas_of, fit_ownership, reach_of, scaled
 from penumbra.lift.shade import (
     FAINT,
     RESTLESS,
@@ -25,6 +26,7 @@ from penumbra.lift.shade import (
     darker_than_around,
     find_shade,
     fine_size,
+    near_dark,
     repeated,
     within_reach,
 )
@@ -43,15 +45,15 @@ FAINTEST = 1 - (1 - FLOOR) ** (1 / GAIN)
 class _Frame:
     """All that a tile is lifted from; arrays as :func:`lift_frame` takes them, masks in the layers' order.
 
-    ``reach``, ``unrest`` (h, w): what layers can own at and near small pixels, and what the background does by itself
-    there; ``masked``: where the tiles begin that a mask touches.
+    ``reach``, ``calm`` (h, w): what layers can own at and near small pixels, and where the background does nothing by
+    itself that could be taken for an effect; ``masked``: where the tiles begin that a mask touches.
     """
 
     plate: FloatArray
     clean: FloatArray
     masks: tuple[FloatArray, ...]
     reach: FloatArray
-    unrest: FloatArray
+    calm: FloatArray
     encoding: DisplayEncoding
     noise: Noise
     restless: FloatArray | None
@@ -63,7 +65,7 @@ class _Frame:
 
     def near_unrest(self, tile: Tile) -> bool:
         """Whether the background moves by itself in a tile or beside it."""
-        return bool(self.unrest[self._small(tile)].max() > RESTLESS[0])
+        return bool(self.calm[self._small(tile)].min() < 1)
 
     def unmasked(self, tile: Tile) -> bool:
         """Whether no mask touches a tile."""
@@ -86,16 +88,19 @@ class _Shown(NamedTuple):
 
 class _Few(NamedTuple):
     """A frame at the network's size: plate and clean plate (h, w, 3), masks (K, h, w), what the background does by
-    itself (h, w), and at and near every pixel (h, w); its shadows; and where it is much darker than around (h, w).
+    itself (h, w); its shadows; and, each (h, w) in [0, 1], where the background is calm, where it is astir, where the
+    plate is much darker than around, and where it is dark enough for a shadow or the background is not astir.
     """
 
     plate: FloatArray
     clean: FloatArray
     masks: FloatArray
     restless: FloatArray
-    unrest: FloatArray
     shade: Shade
+    calm: FloatArray
+    astir: FloatArray
     dark: FloatArray
+    shady: FloatArray
 
 
 def lift_frame(
@@ -134,13 +139,13 @@ def lift_frame(
     """
     sorted_low = low[np.asarray(order)]
     lines = low.shape[1] if lines is None else lines
-    few = _few(plate.pixels, clean, [masks[i] for i in order], restless, low.shape[1:3], lines, encoding, noise)
+    few = _few(plate.pixels, clean, [masks[i] for i in order], restless, sorted_low[..., 3], lines, encoding, noise)
     frame = _Frame(
         plate.pixels,
         clean,
         tuple(masks[i] for i in order),
         within_reach(few.shade, reach_of(sorted_low[..., 3], lines)),
-        few.unrest,
+        few.calm,
         encoding,
         noise,
         restless,
@@ -204,26 +209,34 @@ def _many(frame: _Frame, size: FloatArray, tile: Tile) -> FloatArray:
 
 def _few(
     plate: FloatArray, clean: FloatArray, masks: Sequence[FloatArray], restless: FloatArray | None,
-    small: tuple[int, int], lines: int, encoding: DisplayEncoding, noise: Noise,
+    alphas: FloatArray, lines: int, encoding: DisplayEncoding, noise: Noise,
 ) -> _Few:  # fmt: skip
+    small = alphas.shape[1:]
     fine = fine_size(plate.shape, small)
-    finer = [finite(shrink(image, fine)) for image in (plate, clean)]
+    finer, behind = (finite(shrink(image, fine)) for image in (plate, clean))
     deviation = np.zeros(fine, np.float32) if restless is None else shrink(restless, fine)
     coverages = [shrink(mask, fine) for mask in masks]
+    covered = np.stack([shrink(coverage, small) for coverage in coverages])
     outside = np.maximum.reduce(coverages) < OUTSIDE
+    many = multiple(difference(finer, behind, encoding), noise, deviation)
     few_restless = shrink(deviation, small)
     unrest = _around_wide(few_restless, scaled(SURF, lines))
-    moving = repeated(smoothstep(unrest, *RESTLESS) > 0.5, fine)
-    dark = darker_than_around(finer[0], outside)
-    shade = find_shade(finer[0], finer[1], coverages, encoding, noise, deviation, moving, dark)
+    owned = np.maximum(alphas.max(axis=0) - LEAST_ALPHA, covered.max(axis=0))
+    stir = astir(shrink(smoothstep(many, 1, 2) * outside, small), owned, unrest, scaled(APART, lines))
+    calm = (1 - smoothstep(unrest, *RESTLESS)) * (1 - stir)
+    dark = darker_than_around(finer, outside)
+    shady = near_dark(dark) | (repeated(stir, fine) <= 0.5)
+    shade = find_shade(finer, behind, coverages, many, repeated(calm, fine) < 0.5, dark, shady)
     return _Few(
-        shrink(finer[0], small),
-        shrink(finer[1], small),
-        np.stack([shrink(coverage, small) for coverage in coverages]),
+        shrink(finer, small),
+        shrink(behind, small),
+        covered,
         few_restless,
-        unrest,
         shade,
+        calm,
+        stir,
         shrink(dark, small),
+        shrink(shady.astype(np.float32), small),
     )
 
 
@@ -238,8 +251,9 @@ def _fit(frame: _Frame, few: _Few, low: FloatArray, shown: _Shown, lines: int) -
         effects,
         shrink(shown.outside, size),
         certainty(few.plate, few.clean, frame.encoding, frame.noise, few.restless),
-        1 - smoothstep(frame.unrest, *RESTLESS),
-        plain,
+        few.calm,
+        few.astir,
+        plain * few.shady,
         few.dark,
         few.shade,
         lines,

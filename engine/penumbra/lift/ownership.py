@@ -24,9 +24,11 @@ from penumbra.unrest import OUTSIDE
 
 # Alpha of a pixel the network gives to nobody: its output is limited to tanh 3.
 LEAST_ALPHA = np.float32((1 - np.tanh(3.0)) / 2)
-# Added to it where the background moves by itself: there nobody owns by the network's faint alpha. What darkens as a
-# shadow does needs less, and nothing where it touches the object; nor does what the object holds.
-RESTLESS_LEAST, DARK_LEAST, SHADOW_LEAST = np.float32(0.05), np.float32(0.015), np.float32(0.006)
+# Added to it where the background moves by itself: there nobody owns by the network's faint alpha, and less still where
+# it is astir. What darkens as a shadow does needs less, and nothing where it touches the object; nor does what the
+# object holds.
+RESTLESS_LEAST, ASTIR_LEAST = np.float32(0.05), np.float32(0.1)
+DARK_LEAST, SHADOW_LEAST = np.float32(0.015), np.float32(0.006)
 # At 64 small lines, how often what is known of one small pixel is averaged with its neighbours', never across places
 # that show no effect; and how many pixels a share is carried on into effects that the network gives to nobody.
 AVERAGINGS = 8
@@ -78,8 +80,8 @@ class Ownership:
 
 def fit_ownership(
     alphas: FloatArray, colours: FloatArray, masks: FloatArray, effects: FloatArray, outside: FloatArray,
-    certain: FloatArray, calm: FloatArray, plain: FloatArray, dark: FloatArray, shade: Shade,
-    lines: int,
+    certain: FloatArray, calm: FloatArray, astir: FloatArray, plain: FloatArray, dark: FloatArray,
+    shade: Shade, lines: int,
 ) -> Ownership:  # fmt: skip
     """The coefficients that explain the network's layers.
 
@@ -91,6 +93,7 @@ def fit_ownership(
         outside: (h, w) share of pixels outside all masks.
         certain: (h, w) how certainly every small pixel, taken as a whole, differs from the clean plate.
         calm: (h, w) in [0, 1] where the background does nothing by itself that could be taken for an effect.
+        astir: (h, w) in [0, 1] where it does much at this very frame.
         plain: (h, w) in [0, 1] where it may, but what is shown is a shadow's kind.
         dark: (h, w) in [0, 1] where the plate is much darker than around, be it of another hue.
         shade: the plate's shadows.
@@ -100,7 +103,8 @@ def fit_ownership(
     shade, wet = shade.told(alphas)
     plain = plain * (1 - wet)
     held = shade.at_hand(plain.shape)
-    least = RESTLESS_LEAST + (DARK_LEAST - RESTLESS_LEAST) * dark
+    least = RESTLESS_LEAST + ASTIR_LEAST * astir
+    least += (DARK_LEAST - least) * dark
     more = least * (1 - np.maximum(plain, held)) + SHADOW_LEAST * plain * (1 - shade.beside(plain.shape))
     own = np.clip(alphas - LEAST_ALPHA - (1 - calm) * more, 0, 1)
     calm = np.maximum(np.maximum(calm, plain), held.max(axis=0))

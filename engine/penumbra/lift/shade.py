@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.belief import Noise, darkened_alike, multiple, smoothstep
-from penumbra.color import DisplayEncoding, FloatArray
+from penumbra.belief import darkened_alike, smoothstep
+from penumbra.color import FloatArray
 from penumbra.frames import BoolArray
-from penumbra.lift.evidence import difference
 from penumbra.unrest import OUTSIDE
 
 _Value = TypeVar("_Value", bound=np.generic)
@@ -38,6 +37,9 @@ DIRECTIONS = 8
 OWNED, CARRIED = (0.004, 0.008), np.float32(0.03)
 BESIDE = 0.04  # of the width: what lies around
 DARKER = (0.6, 0.8)  # of the light around, between which a place is much darker
+# How dark a shadow is at least where the background is astir, and how wide its edge there, in fine pixels.
+DARKISH, PENUMBRA = 0.1, 4
+RIM = 5  # fine pixels across, at the middle of which a mask's edge is
 TOUCH = 9  # pixels across, at the middle of which a mask touches what is in it
 MINE = 0.5  # of the largest share, from which an object is an owner
 # Of a shadow's certain part, that its owner has before it is followed: where it touches him, and elsewhere.
@@ -91,15 +93,14 @@ def fine_size(plate: tuple[int, ...], small: tuple[int, int]) -> tuple[int, int]
 
 
 def find_shade(
-    plate: FloatArray, clean: FloatArray, masks: Sequence[FloatArray], encoding: DisplayEncoding, noise: Noise,
-    restless: FloatArray, moving: BoolArray, dark: FloatArray,
+    plate: FloatArray, clean: FloatArray, masks: Sequence[FloatArray], many: FloatArray, moving: BoolArray,
+    dark: FloatArray, shady: BoolArray,
 ) -> Shade:  # fmt: skip
-    """The shadows of a fine picture: (H', W', 3) plate and clean plate, linear; per object (H', W') coverage;
-    the deviation of a background that moves by itself, in display units; where it does so or may; and where the plate
-    is much darker than around, in [0, 1].
+    """The shadows of a fine picture: (H', W', 3) plate and clean plate, linear; per object (H', W') coverage; how many
+    times the threshold they differ; where the background moves by itself or may; where the plate is much darker than
+    around, in [0, 1]; and where shadows may be at all.
     """
     outside = np.maximum.reduce(masks) < OUTSIDE
-    many = multiple(difference(plate, clean, encoding), noise, restless)
     # Water beside somebody differs overwhelmingly as well.
     held = _held(outside & (many > OVERWHELMING) & ~moving, masks)
     able = outside & (many > FAINT)
@@ -110,7 +111,9 @@ def find_shade(
     darkens = darkened_alike(cv2.blur(plate, (3, 3)), cv2.blur(clean, (3, 3)))
     darkens = np.asarray(cv2.morphologyEx(darkens, cv2.MORPH_CLOSE, np.ones((HOLE, HOLE), np.uint8)), np.float32)
     able &= darkens > 0.5
-    certain = cv2.morphologyEx((able & (many > CERTAIN)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    certain = cv2.morphologyEx(
+        (able & shady & (many > CERTAIN)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)
+    )
     chained = certain | (_bridged(certain) & able)
     count, numbers = cv2.connectedComponents(chained)
     touched = np.stack([_touching(np.where(certain > 0, numbers, 0), count, mask) for mask in masks])
@@ -143,7 +146,8 @@ def _touching(numbers: NDArray[np.integer], count: int, mask: FloatArray) -> Boo
 
 
 def darker_than_around(plate: FloatArray, outside: BoolArray) -> FloatArray:
-    """(H', W') in [0, 1]: how far a fine picture, linear, is darker than what lies around and is outside all masks.
+    """(H', W') in [0, 1]: how far a fine picture, linear, is darker than what lies around and is outside all masks; 0
+    beside them.
 
     A shadow on foam that has run over sand is no shadow of the sand; but the foam beside it is brighter.
     """
@@ -151,7 +155,15 @@ def darker_than_around(plate: FloatArray, outside: BoolArray) -> FloatArray:
     weight = outside.astype(np.float32)
     light = np.maximum(cv2.blur(plate.mean(-1), (3, 3)), 0)
     around = cv2.blur(light * weight, (side, side)) / np.maximum(cv2.blur(weight, (side, side)), np.float32(1e-3))
-    return np.asarray(1 - smoothstep(light / np.maximum(around, np.float32(1e-6)), *DARKER), np.float32)
+    dark = 1 - smoothstep(np.asarray(light / np.maximum(around, np.float32(1e-6)), np.float32), *DARKER)
+    # An object's own rim, which its mask leaves over, is no shadow of it.
+    return dark * np.asarray(cv2.erode(weight, np.ones((RIM, RIM), np.uint8)), np.float32)
+
+
+def near_dark(dark: FloatArray) -> BoolArray:
+    """(H', W') where the plate is ``dark`` (:func:`darker_than_around`), be it a little, or a shadow's edge is near."""
+    side = 2 * PENUMBRA + 1
+    return np.asarray(cv2.dilate((dark > DARKISH).astype(np.uint8), np.ones((side, side), np.uint8))) > 0
 
 
 def within_reach(shade: Shade, reach: FloatArray) -> FloatArray:
