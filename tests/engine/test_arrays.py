@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from penumbra.arrays import holds_anything
+from penumbra.arrays import holds_anything, mean_of_channels
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16, np.float64])
@@ -22,3 +22,11 @@ def test_a_part_of_an_image_is_all_that_is_looked_at():
     assert holds_anything(image[10:21, 10:20])
     assert holds_anything(image[10:20, 9:20])
     assert not holds_anything(image[:0])
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 7, 3), (64, 33, 3)])
+def test_the_mean_of_channels_is_numpys_to_the_bit(shape):
+    rng = np.random.default_rng(0)
+    picture = (rng.standard_normal(shape) * 10.0 ** rng.integers(-4, 4, shape)).astype(np.float32)
+    assert np.array_equal(mean_of_channels(picture), picture.mean(-1))
+    assert np.array_equal(mean_of_channels(picture[:, ::-1]), picture[:, ::-1].mean(-1))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -271,20 +272,29 @@ def _tile_median(
     ]
     many = min(limits.samples, len(able))
     chosen = [able[k] for k in np.unique(np.linspace(0, len(able) - 1, many).astype(int))]
-    # Pixels innermost: sorting runs along contiguous memory.
-    stack = np.full((*tile.shape, 3, max(len(chosen), 1)), np.nan, np.float32)
-    farness = np.zeros((*tile.shape, max(len(chosen), 1)), np.uint8)
-    for slot, index in enumerate(chosen):
-        tick()
-        colour, far = _seen_in_tile(source, mosaic, tile, index)
-        stack[far > 0, :, slot] = colour[far > 0]
-        farness[..., slot] = far
+    stack, farness = _samples(source, mosaic, tile, chosen, tick)
     around = max(1, round(AROUND * source.size[1]))
     median, seen = median_background(stack, farness, limits.encoding, around)
     del stack
     rest = [index for index in able if index not in set(chosen)]
     _look_further(source, mosaic, tile, thumbnails, rest, median, seen, tick)
     return median, seen
+
+
+def _samples(
+    source: _Source, mosaic: Mosaic, tile: Tile, chosen: list[int], tick: _Progress
+) -> tuple[FloatArray, NDArray[np.uint8]]:
+    """What some frames show in a tile (h, w, 3, S), NaN where they do not see it, and their farness there (h, w, S)."""
+    many = max(len(chosen), 1)
+    shown = np.full((many, *tile.shape, 3), np.nan, np.float32)
+    farness = np.zeros((many, *tile.shape), np.uint8)
+    for slot, index in enumerate(chosen):
+        tick()
+        colour, farness[slot] = _seen_in_tile(source, mosaic, tile, index)
+        np.copyto(shown[slot], colour, where=(farness[slot] > 0)[..., None])
+    # Samples innermost, as sorting runs along contiguous memory; OpenCV turns arrays in blocks that the cache holds.
+    stack, distances = (cv2.transpose(array.reshape(many, -1)) for array in (shown, farness))
+    return stack.reshape(*tile.shape, 3, many), distances.reshape(*tile.shape, many)
 
 
 def _seen_in_tile(source: _Source, mosaic: Mosaic, tile: Tile, index: int) -> tuple[FloatArray, NDArray[np.uint8]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.clean_plate.kept import DISTANCES
-from penumbra.color import DisplayEncoding, FloatArray
+from penumbra.color import HUGE, DisplayEncoding, FloatArray
 from penumbra.frames import BoolArray
 from penumbra.tiling import widened
 
@@ -63,16 +63,17 @@ def _towards_centre(apart: FloatArray, counts: FloatArray, units: FloatArray) ->
     ``units`` (H, W, 3): what squares of light count in the square of a distance.
     """
     seen = (~np.isnan(apart[:, :, 0])).astype(np.float32)
-    np.nan_to_num(apart, copy=False)
+    # As nan_to_num does, in half of the time.
+    np.copyto(apart, 0, where=np.isnan(apart))
+    np.clip(apart, -HUGE, HUGE, out=apart)
     many = _pairs(seen)
     around = _neighbours(_pairs(apart))
     around /= np.maximum(_neighbours(many), 1)[:, :, None]
     weight = _weights(around, many > 0, _pairs(units) / _pairs(np.ones_like(units)))
     weight = weight.repeat(2, 0)[: len(seen)].repeat(2, 1)[:, : seen.shape[1]] * seen
     # Where no sample is within reach the median stays.
-    near = _mean(weight, apart)
-    counted = weight * counts
-    return near, np.where(counted.any(-1, keepdims=True), _mean(counted, apart) - near, 0)
+    near = _mean(weight, apart, np.float32(0))
+    return near, _mean(weight * counts, apart, near) - near
 
 
 def _weights(apart: FloatArray, seen: BoolArray, units: FloatArray) -> FloatArray:
@@ -81,7 +82,7 @@ def _weights(apart: FloatArray, seen: BoolArray, units: FloatArray) -> FloatArra
     centre = np.zeros(apart.shape[:3], np.float32)
     for _ in range(STEPS):
         weight = _near(apart - centre[..., None], seen, units, rank)
-        centre += STRIDE * np.where(weight.any(-1, keepdims=True), _mean(weight, apart) - centre, 0)
+        centre += STRIDE * (_mean(weight, apart, centre) - centre)
     return _near(apart - centre[..., None], seen, units, rank)
 
 
@@ -96,10 +97,11 @@ def _near(apart: FloatArray, seen: BoolArray, units: FloatArray, rank: NDArray[n
     return weight
 
 
-def _mean(weight: FloatArray, apart: FloatArray) -> FloatArray:
-    """(H, W, 3) the mean of samples (H, W, 3, S) that count by a weight (H, W, S); 0 where none does."""
+def _mean(weight: FloatArray, apart: FloatArray, otherwise: FloatArray | np.float32) -> FloatArray:
+    """(H, W, 3) the mean of samples (H, W, 3, S) that count by a weight (H, W, S) >= 0; otherwise where none does."""
     total = weight.sum(-1)[..., None]
-    return np.asarray(np.einsum("yxs,yxcs->yxc", weight, apart) / np.where(total > 0, total, np.inf), np.float32)
+    found, total = total > 0, np.where(total > 0, total, 1)
+    return np.where(found, np.einsum("yxs,yxcs->yxc", weight, apart) / total, otherwise).astype(np.float32, copy=False)
 
 
 def _smooth(values: FloatArray) -> FloatArray:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
+from penumbra.halves import nearest_halves
 
 ReadFrame: TypeAlias = Callable[[int], FloatArray]
 SHARE_OF_DISK = 0.4  # of the free space, that kept frames may take
@@ -80,8 +81,7 @@ class KeptFrames:
 
 
 def _as_stored(pixels: FloatArray) -> NDArray[np.floating]:
-    with np.errstate(over="ignore"):
-        half = pixels.astype(np.float16)
+    half = nearest_halves(pixels)
     return half if np.array_equal(half, pixels) else pixels
 
 
@@ -92,7 +92,10 @@ def _farness(coverage: FloatArray) -> NDArray[np.uint8]:
         return np.full(coverage.shape, ALONE, np.uint8)
     free = 1 - cv2.dilate(occupied, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     distance = cv2.distanceTransform(free, cv2.DIST_L2, 3) / np.hypot(*coverage.shape)
-    return np.asarray(free * (1 + np.digitize(distance, DISTANCES)), np.uint8)
+    farness: NDArray[np.uint8] = free.copy()
+    for step in DISTANCES:
+        farness += free & (distance >= step)
+    return farness
 
 
 def _write(array: NDArray[np.generic], path: Path) -> None:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.arrays import mean_of_channels
 from penumbra.clean_plate.mosaic import Matrices, Mosaic
 from penumbra.color import DisplayEncoding, FloatArray
 
@@ -26,7 +27,7 @@ def shrunk(plate: FloatArray, free: NDArray[np.uint8]) -> tuple[FloatArray, Floa
     height, width = small_size(plate.shape[:2])
     light, share = (
         np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.float32).reshape(height, width)
-        for image in (plate.mean(-1), (free > 0).astype(np.float32))
+        for image in (mean_of_channels(plate), (free > 0).astype(np.float32))
     )
     return light, share
 
@@ -41,7 +42,7 @@ def small_picture(
 
 def small_mosaic(picture: FloatArray, block: tuple[float, float], encoding: DisplayEncoding) -> FloatArray:
     """A mosaic (rows, columns, 3), linear, perhaps a memory map, made small by ``block``: display-encoded mean."""
-    return encoding.encode(_shrunk_by(block, picture.mean(-1)))
+    return encoding.encode(_shrunk_by(block, mean_of_channels(picture)))
 
 
 def small_channels(picture: FloatArray, block: tuple[float, float]) -> Iterator[FloatArray]:
