@@ -22,7 +22,6 @@ from penumbra.decompose.providers import (
     open_session,
     runtime_here,
     survey,
-    thread_count,
 )
 from penumbra.errors import DeviceError, OutOfMemoryError, WeightsError
 from penumbra.frames import WorkingClip
@@ -266,11 +265,3 @@ def test_what_this_machine_really_has(graphs: Path, capfd: pytest.CaptureFixture
 )  # fmt: skip
 def test_reasons_are_a_few_words(text: str, words: str) -> None:
     assert in_few_words(RuntimeError(text)) == words
-
-
-def test_threads_are_those_given_to_us(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert thread_count() == 3
-    for nothing in ("", "0", "many"):
-        monkeypatch.setenv("OMP_NUM_THREADS", nothing)
-        assert thread_count() >= 1

@@ -6,6 +6,7 @@ memory: the mosaic is made tile by tile, from frames kept on disk meanwhile.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,12 +57,15 @@ from penumbra.clean_plate.store import (
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.errors import OutputError, Stopped
 from penumbra.frames import BoolArray
+from penumbra.threads import in_order, thread_count
 from penumbra.tiling import widened
 
 ReadArray: TypeAlias = Callable[[int], FloatArray]
 WATCHED = 3  # times the samples: frames looked at for what moves by itself, which a moving camera sees in turn
 AROUND = 0.05  # of the width: how far the calm ground lies that a shadow is told from
 WORTH_SAYING = 1.0  # pixels by which the background departs from the camera's plane
+# In threads, where there are cores for them: a frame of 4K takes 0.4 GB meanwhile, a tile its share of memory.
+FRAMES_AT_ONCE, TILES_AT_ONCE = 2, 3
 REPORTED = 0.001  # share of pixels never seen that is worth a warning
 
 
@@ -91,19 +95,21 @@ class _Source:
 
 
 class _Progress:
-    """Counts units of work, tells the caller, and stops when asked."""
+    """Counts units of work, tells the caller, and stops when asked. From any thread."""
 
     def __init__(self, total: int, on_progress: Callable[[int, int], None], should_stop: Callable[[], bool]) -> None:
         self._done, self._total, self._tell, self._stop = 0, total, on_progress, should_stop
+        self._one = threading.Lock()
 
     def check(self) -> None:
         if self._stop():
             raise Stopped("Building the clean plate was stopped.", "Start the job again to build it.")
 
     def __call__(self) -> None:
-        self.check()
-        self._done = min(self._done + 1, self._total)
-        self._tell(self._done, self._total)
+        with self._one:
+            self.check()
+            self._done = min(self._done + 1, self._total)
+            self._tell(self._done, self._total)
 
 
 def build_clean_plate(
@@ -125,7 +131,8 @@ def build_clean_plate(
     (H, W) float32, the largest coverage of any mask. ``homographies``: (N, 3, 3), frame pixels to a common frame's.
     ``encoding``: in whose units restlessness is told.
     ``max_samples``: frames, spread in time, that a pixel's median is taken over; pixels none of them sees are looked
-    for in the others. ``byte_budget``: memory for the samples of a tile; memory is flat in the number of frames.
+    for in the others. ``byte_budget``: memory for the samples of a tile, of which a few are made at once; memory
+    is flat in the number of frames, and the bits are the same whatever the number of threads.
     ``most_kept``: bytes of disk for frames, so that each is decoded once;
     None takes a share of what is free, and what finds no room is decoded again for every tile. Exposure drift is
     measured, evened out, and given back by ``at``.
@@ -215,11 +222,15 @@ def _first_look(
     colour, free = room_for((count, height, width, 3), folder), room_for((count, height, width), folder)
     spread = np.unique(np.linspace(0, count - 1, min(count, watched)).astype(int))
     small = empty_small_frames(tuple(spread.tolist()), size)
-    for index in range(count):
+
+    def look(index: int) -> FloatArray:
         tick()
         plate, unmasked = source.plate(index), source.free(index)
         colour[index], free[index] = thumbnail(plate, unmasked)
         add_small_frame(small, index, plate, unmasked)
+        return plate
+
+    for plate in in_order(look, count, min(FRAMES_AT_ONCE, thread_count())):
         if ceiling is not None:
             ceiling.add(plate)
     return Thumbnails(colour, free, (size[0] / height, size[1] / width)), small
@@ -246,12 +257,7 @@ def _write_mosaic(
     room = (mosaic.height, mosaic.width)
     picture = create_array(picture_part, np.float32, (*room, 3))
     seen = create_array(seen_part, np.bool_, room)
-    for tile in tiles:
-        at = np.s_[tile.top : tile.bottom, tile.left : tile.right]
-        # What a pixel is taken for depends on its neighbours: without them tiles would have borders.
-        (rows, columns), own = widened(at, room, BORDER)
-        wide = Tile(rows.start, rows.stop, columns.start, columns.stop)
-        picture[at], seen[at] = (made[own] for made in _tile_median(source, mosaic, wide, thumbnails, limits, tick))
+    _make_tiles(source, mosaic, tiles, thumbnails, limits, tick, picture, seen)
     fill_unseen(picture, seen)
     patch_unseen(picture, seen, limits.encoding)
     picture.flush()
@@ -259,6 +265,24 @@ def _write_mosaic(
     del picture, seen
     picture_part.replace(picture_path(folder, which))
     seen_part.replace(seen_path(folder, which))
+
+
+def _make_tiles(
+    source: _Source, mosaic: Mosaic, tiles: list[Tile], thumbnails: Thumbnails, limits: _Limits, tick: _Progress,
+    picture: FloatArray, seen: BoolArray,
+) -> None:  # fmt: skip
+    """Writes all tiles of a mosaic's ``picture`` (rows, columns, 3) and where anything is ``seen`` (rows, columns)."""
+
+    def make(index: int) -> None:
+        tile = tiles[index]
+        at = np.s_[tile.top : tile.bottom, tile.left : tile.right]
+        # What a pixel is taken for depends on its neighbours: without them tiles would have borders.
+        (rows, columns), own = widened(at, seen.shape, BORDER)
+        wide = Tile(rows.start, rows.stop, columns.start, columns.stop)
+        picture[at], seen[at] = (made[own] for made in _tile_median(source, mosaic, wide, thumbnails, limits, tick))
+
+    for _ in in_order(make, len(tiles), min(TILES_AT_ONCE, thread_count())):
+        pass
 
 
 def _tile_median(

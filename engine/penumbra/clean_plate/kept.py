@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Container
 from pathlib import Path
 from typing import TypeAlias
@@ -25,7 +26,7 @@ class KeptFrames:
 
     Kept as half where that holds every value exactly, as float32 otherwise: what comes back is what was read, to the
     bit. Frames that are not ``wanted``, and those beyond ``most_bytes`` (None: a share of the free disk), are read from
-    the clip every time. Files are called ``kept_*.part``, for the caller to remove. Not for use from several threads.
+    the clip every time. Files are called ``kept_*.part``, for the caller to remove. From any thread.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class KeptFrames:
         self._room = int(shutil.disk_usage(folder).free * SHARE_OF_DISK) if most_bytes is None else most_bytes
         self._kinds: dict[int, type[np.floating]] = {}
         self._free: set[int] = set()
+        self._begun: set[tuple[str, int]] = set()
         self._size = (0, 0)
+        self._one = threading.Lock()
 
     def plate(self, index: int, rows: slice | None = None) -> FloatArray:
         """Rows of a frame (H, W, 3), float32 scene-linear."""
@@ -61,7 +64,7 @@ class KeptFrames:
             return np.fromfile(path, np.uint8).reshape(self._size)
         free = _farness(self._read_occupied(index))
         self._size = (free.shape[0], free.shape[1])
-        if index in self._wanted:
+        if index in self._wanted and self._begins("free", index):
             _write(free, path)
             self._free.add(index)
         return free
@@ -70,11 +73,19 @@ class KeptFrames:
         if index not in self._wanted:
             return
         kept = _as_stored(pixels)
-        if kept.nbytes > self._room:
+        if not self._begins("plate", index, kept.nbytes):
             return
         _write(kept, self._path(index, "plate"))
-        self._room -= kept.nbytes
         self._size, self._kinds[index] = pixels.shape[:2], kept.dtype.type
+
+    def _begins(self, what: str, index: int, size: int = 0) -> bool:
+        """Whether there is room for a file that nobody has begun; nobody else begins it then."""
+        with self._one:
+            if (what, index) in self._begun or size > self._room:
+                return False
+            self._begun.add((what, index))
+            self._room -= size
+            return True
 
     def _path(self, index: int, what: str) -> Path:
         return self._folder / f"kept_{what}_{index:06d}.part"

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import importlib.util
 import io
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import TypeAlias
 import onnxruntime
 
 from penumbra.errors import DeviceError
+from penumbra.threads import thread_count
 
 # Builds for Windows heed only this.
 onnxruntime.disable_telemetry_events()
@@ -141,19 +141,6 @@ def open_session(model: bytes, provider: str) -> Session:
     providers = [*dict.fromkeys([provider, *companions, CPU])]
     # Without this, falling back prints to stdout, which carries our events.
     return Session(model, sess_options=options, providers=providers, enable_fallback=0)
-
-
-def thread_count() -> int:
-    """Threads a graph runs on: $OMP_NUM_THREADS, which farms set and torch and OpenCV heed, else the cores given to us.
-
-    Left to itself ONNX Runtime counts the machine's cores and ties a thread to each, also where a scheduler or a
-    container lends the process fewer.
-    """
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
-    # macOS and Windows do not tell.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_few_words(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from penumbra.lift.shade import (
 )
 from penumbra.lift.solve import FLOOR, Precision, solve
 from penumbra.resizing import enlarge, footprint, shrink
+from penumbra.threads import core_count, thread_count
 from penumbra.tiling import Tile, reached, tiles_of, widened
 from penumbra.unrest import OUTSIDE
 
@@ -331,7 +331,7 @@ def _planes(image: FloatArray) -> FloatArray:
 
 def _for_tiles(tiles: Sequence[Tile], work: Callable[[Tile], None]) -> None:
     """Runs ``work`` on every tile, in as many threads as there are cores to use."""
-    threads = _threads()
+    threads = min(thread_count(), core_count())
     if threads == 1:
         for tile in tiles:
             work(tile)
@@ -339,9 +339,3 @@ def _for_tiles(tiles: Sequence[Tile], work: Callable[[Tile], None]) -> None:
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(work, tiles):
             pass
-
-
-def _threads() -> int:
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(int(limit), cores)) if limit.isdigit() else cores

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra import threads
 from penumbra.clean_plate import CleanPlate
 from penumbra.color import FloatArray
 from penumbra.errors import StageOrderError
@@ -129,17 +129,9 @@ def in_order(shot: Shot, work: Callable[[int], Any], count: int, offset: int = 0
 
     On a stop or a failure the units in flight are finished, not broken off, so that only whole frames remain.
     """
-    with ThreadPoolExecutor(WORKERS) as pool:
-        waiting: list[Future[Any]] = []
-        try:
-            for index in range(count):
-                waiting.append(pool.submit(work, index))
-                if len(waiting) > WORKERS:
-                    yield waiting.pop(0).result()
-                    shot.report.step(offset + index + 1 - WORKERS, offset + count)
-            while waiting:
-                yield waiting.pop(0).result()
-                shot.report.progress(offset + count - len(waiting), offset + count)
-        finally:
-            wait(waiting)
+    for done, result in enumerate(threads.in_order(work, count, WORKERS), 1):
+        yield result
+        # Those in flight are finished all the same.
+        tell = shot.report.step if done <= count - WORKERS else shot.report.progress
+        tell(offset + done, offset + count)
     shot.report.check_stop()

@@ -1,0 +1,47 @@
+"""How many threads there are to use, and work done a few pieces at a time in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+_Result = TypeVar("_Result")
+
+
+def thread_count() -> int:
+    """Threads to compute on: $OMP_NUM_THREADS, which farms set and torch and OpenCV heed, else the cores given to us.
+
+    Left to itself ONNX Runtime counts the machine's cores and ties a thread to each, also where a scheduler or a
+    container lends the process fewer.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else core_count()
+
+
+def core_count() -> int:
+    """The cores given to us."""
+    # macOS and Windows do not tell.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(work: Callable[[int], _Result], count: int, threads: int) -> Iterator[_Result]:
+    """Results of ``work`` on 0 .. count - 1, in order, a few at a time in threads: no more than that and one wait.
+
+    Where one fails, or the caller stops, those in flight are finished, not broken off.
+    """
+    if threads == 1:
+        yield from map(work, range(count))
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: list[Future[_Result]] = []
+        try:
+            for index in range(count):
+                waiting.append(pool.submit(work, index))
+                if len(waiting) > threads:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+        finally:
+            wait(waiting)
