@@ -15,6 +15,7 @@ from penumbra.color import DisplayEncoding, FloatArray, srgb_encode
 from penumbra.frames import Mask, Plate, Region, WorkingClip
 from penumbra.resizing import shrink
 from penumbra.storage import flush_files
+from penumbra.threads import in_order, thread_count
 from penumbra.unrest import departure, unrest
 
 PROXY_WIDTH = 960
@@ -22,6 +23,7 @@ PROXY_WIDTH = 960
 SHORT_SIDE = 64
 MULTIPLE = 16
 ARRAYS = ("frames", "masks", "luma", "occupied")
+FRAMES_AT_ONCE = 2  # in threads, where there are cores for them: each has a clean plate of the plate's size
 RESTLESS = 8 / 255  # display units of a background's own motion that halve what its reconstruction counts
 OVERWHELMING = 2  # times what is certain elsewhere, that it must be where the background moves: as foam hardly is
 RESTLESS_FROM = (0.8 / 255, 1.6 / 255)  # the same, from which on a difference needs to be certain, and must be
@@ -116,14 +118,16 @@ def working_clip(
     how much it moves by itself, ``missed_at(index)`` how much its edges differ that lie beside their place (H x W,
     display units). Outside the masks ``valid`` fades where either is much, or where the frame is far from its clean
     plate around (:mod:`penumbra.unrest`): nobody shall be asked to explain water. ``believed`` is how far a difference
-    there is larger than that. The files are flushed; raises OSError where there is no room for them.
+    there is larger than that. All three may be called from several threads. The files are flushed; raises OSError where
+    there is no room for them.
     """
     count, size = len(numbers), small.size
     source, masks = small.array("frames"), cast("FloatArray", small.array("masks"))
     colours = dict.fromkeys(("encoded", "background"), (count, *size, 3))
     shapes: dict[str, tuple[int, ...]] = {**colours, **dict.fromkeys(("valid", "believed"), (count, *size))}
     arrays = {name: create_array(small.folder / f"{name}.npy", np.float32, shape) for name, shape in shapes.items()}
-    for index in range(count):
+
+    def prepare(index: int) -> None:
         clean, seen = clean_at(index)
         plate, clean = np.asarray(source[index], np.float32), shrink(clean, size)
         arrays["encoded"][index], arrays["background"][index] = encoding.encode(plate), encoding.encode(clean)
@@ -134,7 +138,9 @@ def working_clip(
         arrays["valid"][index] = shrink(seen, size) * _credible(moved, covered)
         believed = (_believed(shown, behind, moved), darkened_alike(plate, clean), covered)
         arrays["believed"][index] = np.maximum.reduce(believed)
-        on_progress(index + 1, count)
+
+    for done, _ in enumerate(in_order(prepare, count, min(FRAMES_AT_ONCE, thread_count())), 1):
+        on_progress(done, count)
     flush_files(small.folder / f"{name}.npy" for name in shapes)
     return load_working_clip(small, numbers, names, order, encoding)
 

@@ -37,6 +37,7 @@ from penumbra.unrest import OUTSIDE
 
 GAIN = 8
 SURF = 4  # small pixels of 64 lines beyond where the background moves by itself, in which it still may
+FRAMES_AT_ONCE = 2  # that share the cores: more threads than cores would wait for each other at every small step
 # A layer whose alpha stays below this has no presence above the floor: 1 - (1 - a)^GAIN.
 FAINTEST = 1 - (1 - FLOOR) ** (1 / GAIN)
 
@@ -330,8 +331,8 @@ def _planes(image: FloatArray) -> FloatArray:
 
 
 def _for_tiles(tiles: Sequence[Tile], work: Callable[[Tile], None]) -> None:
-    """Runs ``work`` on every tile, in as many threads as there are cores to use."""
-    threads = min(thread_count(), core_count())
+    """Runs ``work`` on every tile, in this frame's share of the cores there are to use."""
+    threads = -(-min(thread_count(), core_count()) // FRAMES_AT_ONCE)
     if threads == 1:
         for tile in tiles:
             work(tile)
