@@ -99,9 +99,9 @@ def picture(*changes, restless=0.0, moving=False, astir=False):
     plate[mask > 0] = 0.05
     deviation, moves = np.full((64, 96), restless, np.float32), np.full((64, 96), moving)
     many = multiple(difference(plate, clean, DisplayEncoding()), Noise(0.0005), deviation)
-    dark = darker_than_around(plate, mask < 0.02)
+    dark, alike = darker_than_around(plate, mask < 0.02)
     shady = np.full(dark.shape, not astir) | near_dark(dark)
-    return find_shade(plate, clean, [mask], many, moves, dark, shady)
+    return find_shade(plate, clean, [mask], many, moves, dark, shady, moves & (alike > 0.5))
 
 
 WHITE, DARK = (2.0, 2.2, 2.4), (0.5, 0.5, 0.5)
@@ -167,18 +167,39 @@ def test_a_short_gap_that_is_faintly_dark_joins_a_shadow(gap, one):
 
 def test_a_blue_shadow_on_foam_is_darker_than_around_and_foam_is_not():
     plate = np.full((64, 96, 3), 0.7, np.float32)
-    plate[30:34, 40:60] = (0.1, 0.3, 0.5)
+    plate[30:34, 40:60] = (0.2, 0.33, 0.37)
     plate[40:44, 40:60] = 0.95
     outside = np.ones((64, 96), bool)
     # A black object does not make its surroundings bright or dark.
     plate[10:28, 40:60], outside[10:28, 40:60] = 0, False
-    dark = darker_than_around(plate, outside)
+    dark, alike = darker_than_around(plate, outside)
     assert dark[31:33, 42:58].min() > 0.9
-    assert dark[38:].max() == 0
+    assert alike[31:33, 42:58].min() > 0.9
+    assert dark[38:].max() == alike[38:].max() == 0
     assert dark[29, 5] == 0
+
+
+def test_water_amid_foam_is_darker_than_around_and_no_shadow():
+    plate, outside = np.full((64, 96, 3), 0.8, np.float32), np.ones((64, 96), bool)
+    plate[30:34, 40:60] = (0.1, 0.5, 0.6)
+    dark, alike = darker_than_around(plate, outside)
+    assert dark[31:33, 42:58].min() > 0.5
+    assert alike.max() < 0.1
+
+
+FOAM, BLUE = ((30, 64), (0, 96), (2.6, 2.8, 3.0)), ((40, 44), (20, 60), (0.3, 0.5, 0.6))
+
+
+@pytest.mark.parametrize(("moving", "found"), [(True, True), (False, False)])
+def test_a_shadow_on_foam_before_sand_is_told_by_the_foam_around(moving, found):
+    """Blue on white, of which the clean plate knows nothing: brighter than the sand in blue."""
+    shade = picture(FOAM, BLUE, moving=moving)
+    assert bool(shade.certain[42, 38:56].all()) is found
+    assert bool(shade.certain[42, 38:56].any()) is found
+    assert not shade.certain[50:60].any()
 
 
 def test_what_a_mask_leaves_over_of_a_dark_object_is_not_darker_than_around():
     plate, outside = np.full((64, 96, 3), 0.7, np.float32), np.ones((64, 96), bool)
     plate[10:30, 40:60], outside[11:29, 41:59] = 0, False
-    assert darker_than_around(plate, outside).max() == 0
+    assert max(found.max() for found in darker_than_around(plate, outside)) == 0

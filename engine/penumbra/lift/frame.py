@@ -90,7 +90,8 @@ class _Shown(NamedTuple):
 class _Few(NamedTuple):
     """A frame at the network's size: plate and clean plate (h, w, 3), masks (K, h, w), what the background does by
     itself (h, w); its shadows; and, each (h, w) in [0, 1], where the background is calm, where it is astir, where the
-    plate is much darker than around, and where it is dark enough for a shadow or the background is not astir.
+    plate is much darker than around, where it is dark enough for a shadow or the background is not astir, and where
+    the plate is told to show a shadow by what lies around, as the background moves.
     """
 
     plate: FloatArray
@@ -102,6 +103,7 @@ class _Few(NamedTuple):
     astir: FloatArray
     dark: FloatArray
     shady: FloatArray
+    told: FloatArray
 
 
 def lift_frame(
@@ -225,9 +227,11 @@ def _few(
     owned = np.maximum(alphas.max(axis=0) - LEAST_ALPHA, covered.max(axis=0))
     stir = astir(shrink(smoothstep(many, 1, 2) * outside, small), owned, unrest, scaled(APART, lines))
     calm = (1 - smoothstep(unrest, *RESTLESS)) * (1 - stir)
-    dark = darker_than_around(finer, outside)
+    dark, alike = darker_than_around(finer, outside)
+    moving = repeated(calm, fine) < 0.5
+    told = moving & (alike > 0.5)
     shady = near_dark(dark) | (repeated(stir, fine) <= 0.5)
-    shade = find_shade(finer, behind, coverages, many, repeated(calm, fine) < 0.5, dark, shady)
+    shade = find_shade(finer, behind, coverages, many, moving, dark, shady, told)
     return _Few(
         shrink(finer, small),
         shrink(behind, small),
@@ -238,6 +242,7 @@ def _few(
         stir,
         shrink(dark, small),
         shrink(shady.astype(np.float32), small),
+        shrink(told.astype(np.float32), small),
     )
 
 
@@ -254,7 +259,7 @@ def _fit(frame: _Frame, few: _Few, low: FloatArray, shown: _Shown, lines: int) -
         certainty(few.plate, few.clean, frame.encoding, frame.noise, few.restless),
         few.calm,
         few.astir,
-        plain * few.shady,
+        np.maximum(plain * few.shady, few.told),
         few.dark,
         few.shade,
         lines,

@@ -94,11 +94,11 @@ def fine_size(plate: tuple[int, ...], small: tuple[int, int]) -> tuple[int, int]
 
 def find_shade(
     plate: FloatArray, clean: FloatArray, masks: Sequence[FloatArray], many: FloatArray, moving: BoolArray,
-    dark: FloatArray, shady: BoolArray,
+    dark: FloatArray, shady: BoolArray, alike: BoolArray,
 ) -> Shade:  # fmt: skip
     """The shadows of a fine picture: (H', W', 3) plate and clean plate, linear; per object (H', W') coverage; how many
     times the threshold they differ; where the background moves by itself or may; where the plate is much darker than
-    around, in [0, 1]; and where shadows may be at all.
+    around, in [0, 1]; where shadows may be at all; and where one is, by what lies around.
     """
     outside = np.maximum.reduce(masks) < OUTSIDE
     # Water beside somebody differs overwhelmingly as well.
@@ -110,6 +110,7 @@ def find_shade(
         return Shade(nothing > 0, nothing, np.zeros(outside.shape, np.float32), touched, held, doubtful)
     darkens = darkened_alike(cv2.blur(plate, (3, 3)), cv2.blur(clean, (3, 3)))
     darkens = np.asarray(cv2.morphologyEx(darkens, cv2.MORPH_CLOSE, np.ones((HOLE, HOLE), np.uint8)), np.float32)
+    darkens = np.maximum(darkens, alike)
     able &= darkens > 0.5
     certain = cv2.morphologyEx(
         (able & shady & (many > CERTAIN)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)
@@ -145,19 +146,23 @@ def _touching(numbers: NDArray[np.integer], count: int, mask: FloatArray) -> Boo
     return touched
 
 
-def darker_than_around(plate: FloatArray, outside: BoolArray) -> FloatArray:
-    """(H', W') in [0, 1]: how far a fine picture, linear, is darker than what lies around and is outside all masks; 0
-    beside them.
+def darker_than_around(plate: FloatArray, outside: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """Each (H', W') in [0, 1]: how far a fine picture, linear, is darker than what lies around and is outside all
+    masks, and how far it is so as shadows are. 0 beside masks.
 
     A shadow on foam that has run over sand is no shadow of the sand; but the foam beside it is brighter.
     """
     side = 2 * round(BESIDE * plate.shape[1]) + 1
     weight = outside.astype(np.float32)
-    light = np.maximum(cv2.blur(plate.mean(-1), (3, 3)), 0)
-    around = cv2.blur(light * weight, (side, side)) / np.maximum(cv2.blur(weight, (side, side)), np.float32(1e-3))
-    dark = 1 - smoothstep(np.asarray(light / np.maximum(around, np.float32(1e-6)), np.float32), *DARKER)
+    smooth = np.maximum(cv2.blur(plate, (3, 3)), 0)
+    total = np.maximum(cv2.blur(weight, (side, side)), np.float32(1e-3))
+    around = cv2.blur(smooth * weight[..., None], (side, side)) / total[..., None]
+    light, lit = smooth.mean(-1), around.mean(-1)
+    dark = 1 - smoothstep(np.asarray(light / np.maximum(lit, np.float32(1e-6)), np.float32), *DARKER)
     # An object's own rim, which its mask leaves over, is no shadow of it.
-    return dark * np.asarray(cv2.erode(weight, np.ones((RIM, RIM), np.uint8)), np.float32)
+    clear = np.asarray(cv2.erode(weight, np.ones((RIM, RIM), np.uint8)), np.float32)
+    dark = dark * clear
+    return dark, dark * darkened_alike(smooth, np.asarray(around, np.float32))
 
 
 def near_dark(dark: FloatArray) -> BoolArray:
