@@ -9,6 +9,8 @@ from typing import TypeVar
 
 _Result = TypeVar("_Result")
 
+FRAMES_AT_ONCE = 2  # one is read while another is solved; each needs about 1.5 GB at 4K
+
 
 def thread_count() -> int:
     """Threads to compute on: $OMP_NUM_THREADS, which farms set and torch and OpenCV heed, else the cores given to us.

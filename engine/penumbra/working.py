@@ -15,7 +15,7 @@ from penumbra.color import DisplayEncoding, FloatArray, srgb_encode
 from penumbra.frames import Mask, Plate, Region, WorkingClip
 from penumbra.resizing import shrink
 from penumbra.storage import flush_files
-from penumbra.threads import in_order, thread_count
+from penumbra.threads import FRAMES_AT_ONCE, in_order, thread_count
 from penumbra.unrest import departure, unrest
 
 PROXY_WIDTH = 960
@@ -23,7 +23,6 @@ PROXY_WIDTH = 960
 SHORT_SIDE = 64
 MULTIPLE = 16
 ARRAYS = ("frames", "masks", "luma", "occupied")
-FRAMES_AT_ONCE = 2  # in threads, where there are cores for them: each has a clean plate of the plate's size
 RESTLESS = 8 / 255  # display units of a background's own motion that halve what its reconstruction counts
 OVERWHELMING = 2  # times what is certain elsewhere, that it must be where the background moves: as foam hardly is
 RESTLESS_FROM = (0.8 / 255, 1.6 / 255)  # the same, from which on a difference needs to be certain, and must be

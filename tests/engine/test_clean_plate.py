@@ -333,6 +333,26 @@ def test_every_thread_sees_the_same(tmp_path: Path):
     assert wrong == []
 
 
+@pytest.mark.parametrize("homographies", [still(), panning()], ids=["still", "panning"])
+@pytest.mark.parametrize("most_kept", [None, 0])
+def test_the_bits_are_the_same_whatever_the_number_of_threads(
+    tmp_path: Path, homographies: np.ndarray, most_kept: int | None, monkeypatch: pytest.MonkeyPatch
+):
+    # Frames that differ in exposure and in where highlights are cut off, which is told of them in order.
+    gains = np.linspace(0.9, 1.1, COUNT, dtype=np.float32)[:, None].repeat(3, 1)
+    made = []
+    for threads in ("1", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        told: list[int] = []
+        plate = Clip(homographies, gains=gains).build(
+            tmp_path / threads, byte_budget=200_000, most_kept=most_kept,
+            on_progress=lambda done, total, told=told: told.append(done),
+        )  # fmt: skip
+        assert told == sorted(told)
+        made.append([array for index in range(COUNT) for array in plate.at(index)])
+    assert all(np.array_equal(one, three) for one, three in zip(*made, strict=True))
+
+
 def test_a_camera_that_turns_too_far_gets_several_clean_plates(tmp_path: Path):
     homographies = np.stack([np.array([[1, 0, 5.0 * n], [0, 1, 0], [4e-4 * n, 0, 1]]) for n in range(COUNT)])
     assert len(plan_mosaics(homographies, SIZE)) == 1

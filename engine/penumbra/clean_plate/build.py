@@ -57,15 +57,14 @@ from penumbra.clean_plate.store import (
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.errors import OutputError, Stopped
 from penumbra.frames import BoolArray
-from penumbra.threads import in_order, thread_count
+from penumbra.threads import FRAMES_AT_ONCE, in_order, thread_count
 from penumbra.tiling import widened
 
 ReadArray: TypeAlias = Callable[[int], FloatArray]
 WATCHED = 3  # times the samples: frames looked at for what moves by itself, which a moving camera sees in turn
 AROUND = 0.05  # of the width: how far the calm ground lies that a shadow is told from
 WORTH_SAYING = 1.0  # pixels by which the background departs from the camera's plane
-# In threads, where there are cores for them: a frame of 4K takes 0.4 GB meanwhile, a tile its share of memory.
-FRAMES_AT_ONCE, TILES_AT_ONCE = 2, 3
+TILES_AT_ONCE = 3  # where there are cores for them; each takes its memory
 REPORTED = 0.001  # share of pixels never seen that is worth a warning
 
 

@@ -31,13 +31,12 @@ from penumbra.lift.shade import (
 )
 from penumbra.lift.solve import FLOOR, Precision, solve
 from penumbra.resizing import enlarge, footprint, shrink
-from penumbra.threads import core_count, thread_count
+from penumbra.threads import FRAMES_AT_ONCE, core_count, thread_count
 from penumbra.tiling import Tile, reached, tiles_of, widened
 from penumbra.unrest import OUTSIDE
 
 GAIN = 8
 SURF = 4  # small pixels of 64 lines beyond where the background moves by itself, in which it still may
-FRAMES_AT_ONCE = 2  # that share the cores: more threads than cores would wait for each other at every small step
 # A layer whose alpha stays below this has no presence above the floor: 1 - (1 - a)^GAIN.
 FAINTEST = 1 - (1 - FLOOR) ** (1 / GAIN)
 
@@ -337,6 +336,7 @@ def _planes(image: FloatArray) -> FloatArray:
 
 def _for_tiles(tiles: Sequence[Tile], work: Callable[[Tile], None]) -> None:
     """Runs ``work`` on every tile, in this frame's share of the cores there are to use."""
+    # More threads than cores would wait for each other at every small step.
     threads = -(-min(thread_count(), core_count()) // FRAMES_AT_ONCE)
     if threads == 1:
         for tile in tiles:

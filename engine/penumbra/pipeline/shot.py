@@ -24,8 +24,7 @@ from penumbra.reporting import Reporter
 from penumbra.tasks import TASK_STAGES, Task
 from penumbra.working import SmallClip
 
-# Frames in flight: one is read while another is solved; each needs about 1.5 GB at 4K.
-WORKERS = max(1, min(2, os.cpu_count() or 1))
+WORKERS = max(1, min(threads.FRAMES_AT_ONCE, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
