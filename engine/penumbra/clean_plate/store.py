@@ -60,16 +60,17 @@ class CleanPlate:
     never_seen_share: float
     warnings: tuple[str, ...]
 
-    def at(self, index: int) -> tuple[FloatArray, FloatArray]:
+    def at(self, index: int, sharp: tuple[slice, slice] | None = None) -> tuple[FloatArray, FloatArray]:
         """Frame ``index`` (from 0): background (H, W, 3) float32 scene-linear with that frame's exposure, and (H, W)
-        float32 in [0, 1], 1 where the pixel was really seen at some frame. Safe to call from several threads.
+        float32 in [0, 1], 1 where the pixel was really seen at some frame. In ``sharp`` rows and columns a moving
+        camera's is resampled by the better kernel. Safe to call from several threads.
         """
         which = self._which(index)
         mosaic, picture, seen = self.mosaics[which], self.pictures[which], self.seen[which]
         if mosaic.still:
             background, share = np.array(picture, np.float32), np.array(seen, np.float32)
         else:
-            background, _ = out_of_mosaic(picture, mosaic.homographies[index], self.size)
+            background, _ = out_of_mosaic(picture, mosaic.homographies[index], self.size, sharp)
             share = mask_out_of_mosaic(seen, mosaic.homographies[index], self.size)
             path = self.flows[index]
             if path is not None:

@@ -33,6 +33,8 @@ DARK_LEAST, SHADOW_LEAST = np.float32(0.015), np.float32(0.006)
 # that show no effect; and how many pixels a share is carried on into effects that the network gives to nobody.
 AVERAGINGS = 8
 STEPS = 4
+# The network's alpha above its least from which it is looked for what a layer owns, and how many small pixels around.
+FAINT, NEARLY = np.float32(0.01), 2
 # What is left of a share one small pixel further on.
 FADING = np.float32(0.6)
 # The same where a whole small pixel shows an effect for certain, by all of its pixels (mean belief from .. to)
@@ -133,6 +135,22 @@ def reach_of(alphas: FloatArray, lines: int) -> FloatArray:
     most = np.maximum(alphas.max(axis=0) - LEAST_ALPHA, 0).astype(np.float32)
     reach = 2 * sum(scaled(steps, lines) for steps in (AVERAGINGS, STEPS, SURE_STEPS)) + 1
     return np.asarray(cv2.dilate(most, np.ones((reach, reach), np.uint8)), np.float32)
+
+
+def whereabouts(alphas: FloatArray, masks: FloatArray, shape: tuple[int, int]) -> tuple[slice, slice] | None:
+    """The rows and columns of a plate (H, W) that hold nearly all that layers own of it; None where there is nothing.
+
+    ``alphas``, ``masks``: (K, h, w) the network's, and mean coverages.
+    """
+    owned = np.maximum(alphas.max(axis=0) - LEAST_ALPHA, masks.max(axis=0)) > FAINT
+    spans = []
+    for axis, (few, many) in enumerate(zip(owned.shape, shape, strict=True)):
+        found = np.flatnonzero(owned.any(axis=1 - axis))
+        if not len(found):
+            return None
+        first, last = max(int(found[0]) - NEARLY, 0), min(int(found[-1]) + 1 + NEARLY, few)
+        spans.append(slice(first * many // few, -(-last * many // few)))
+    return spans[0], spans[1]
 
 
 def alphas_of(

@@ -11,7 +11,7 @@ from penumbra import __version__
 from penumbra.errors import OutputError, StageOrderError
 from penumbra.frames import WorkingClip
 from penumbra.journal import NANOSECONDS
-from penumbra.lift import Noise, follow_frame, lift_frame, split_layer
+from penumbra.lift import Noise, follow_frame, lift_frame, split_layer, whereabouts
 from penumbra.lift.solve import Precision
 from penumbra.pipeline.scratch import PICTURES
 from penumbra.pipeline.shot import CleanSource, Shot, in_order
@@ -46,7 +46,10 @@ def lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: ND
     def finish_frame(index: int) -> None:
         began, number = time.monotonic(), footage.frames[index]
         plate, masks = shot.plate.read(number), [mask.coverage for mask in shot.masks_at(number)]
-        behind, seen = clean(index)
+        # What nobody owns is the plate's own, unless the clean plate is asked for as well.
+        shape = plate.canvas.shape
+        everything = np.s_[0 : shape[0], 0 : shape[1]] if shot.job.output.clean else None
+        behind, seen = clean(index, everything or whereabouts(low[index, ..., 3], clip.masks[index], shape))
         if shot.job.output.clean:
             write_clean_frame(output, footage, shot.job.output, SOFTWARE, number, behind, seen, plate.data)
         restless = clean.restlessness(index)

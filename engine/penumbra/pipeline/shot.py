@@ -106,10 +106,12 @@ class CleanSource:
     def __init__(self, shot: Shot, built: CleanPlate | None) -> None:
         self._shot, self._built = shot, built
 
-    def __call__(self, index: int) -> tuple[FloatArray, FloatArray]:
-        """Linear H x W x 3, and H x W where it was really seen, at frame ``index``."""
+    def __call__(self, index: int, sharp: tuple[slice, slice] | None = None) -> tuple[FloatArray, FloatArray]:
+        """Linear H x W x 3, and H x W where it was really seen, at frame ``index``; ``sharp`` as
+        :meth:`CleanPlate.at` has it.
+        """
         if self._built is not None:
-            return self._built.at(index)
+            return self._built.at(index, sharp)
         assert self._shot.clean is not None
         pixels = self._shot.clean.read(self._shot.footage.frames[index])
         return pixels, np.ones(pixels.shape[:2], np.float32)
