@@ -238,7 +238,11 @@ def _moved_by_scale(seed, scale, objects, claims):
     bright, scaled = lifted(plate * scale, clean * scale, masks, low, order, precision=Precision.FLOAT)
     # At an effect's very edge belief follows the display encoding, which no scale leaves alone.
     apart = np.abs(plate - clean).max(axis=-1)
-    inner = [cv2.erode(there.astype(np.uint8), np.ones((7, 7), np.uint8)) for there in (apart > 0.06, apart == 0)]
+    # What lies beyond the picture's border is not known to be plain.
+    border = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
+    inner = [
+        cv2.erode(there.astype(np.uint8), np.ones((7, 7), np.uint8), **border) for there in (apart > 0.06, apart == 0)
+    ]
     plain = np.maximum(*inner) > 0
     assert bright.background[plain] == pytest.approx(scale * stack.background[plain], abs=1e-5)
     apart = np.stack([np.abs(scaled[n][plain] - layers[n][plain] * [scale, scale, scale, 1]) for n in layers])
@@ -260,6 +264,7 @@ def test_scaling_the_plate_scales_the_layers_where_effects_are_plain(seed, scale
 @given(seed=st.integers(0, 10**6), scale=st.floats(0.375, 2.5, width=32), objects=st.integers(1, 3))
 @example(seed=5729, scale=2.0, objects=1)
 @example(seed=136, scale=2.114, objects=1)
+@example(seed=3103, scale=2.5, objects=1)
 def test_scaling_the_plate_hardly_moves_claims_between_a_shadow_and_a_thing(seed, scale, objects):
     # Claims of 0.65 to 0.9 lie between the shadow that is needed and a thing that hides the ground: how much is
     # claimed counts there, and a claim is fitted to how far belief reaches at edges, which follows the encoding.
