@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
@@ -28,10 +28,11 @@ def core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(work: Callable[[int], _Result], count: int, threads: int) -> Iterator[_Result]:
+def in_order(work: Callable[[int], _Result], count: int, threads: int) -> Generator[_Result, None, None]:
     """Results of ``work`` on 0 .. count - 1, in order, a few at a time in threads: no more than that and one wait.
 
-    Where one fails, or the caller stops, those in flight are finished, not broken off.
+    Where one fails, or the iterator is closed, those in flight are finished, not broken off. A caller whose own part
+    may fail closes it (:func:`contextlib.closing`), lest they go on meanwhile.
     """
     if threads == 1:
         yield from map(work, range(count))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -138,8 +139,9 @@ def working_clip(
         believed = (_believed(shown, behind, moved), darkened_alike(plate, clean), covered)
         arrays["believed"][index] = np.maximum.reduce(believed)
 
-    for done, _ in enumerate(in_order(prepare, count, min(FRAMES_AT_ONCE, thread_count())), 1):
-        on_progress(done, count)
+    with closing(in_order(prepare, count, min(FRAMES_AT_ONCE, thread_count()))) as prepared:
+        for done, _ in enumerate(prepared, 1):
+            on_progress(done, count)
     flush_files(small.folder / f"{name}.npy" for name in shapes)
     return load_working_clip(small, numbers, names, order, encoding)
 

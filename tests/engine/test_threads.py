@@ -1,6 +1,7 @@
 """Work done a few pieces at a time in threads."""
 
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -50,3 +51,18 @@ def test_where_one_fails_those_in_flight_are_finished() -> None:
     with pytest.raises(ValueError, match="no"):
         list(in_order(work, 10, 2))
     assert finished == [1, 2]
+
+
+def test_closing_finishes_those_in_flight() -> None:
+    slow, finished = threading.Event(), []
+
+    def work(index: int) -> int:
+        if index:
+            slow.wait(20)
+        finished.append(index)
+        return index
+
+    with closing(in_order(work, 10, 2)) as results:
+        assert next(results) == 0
+        threading.Timer(0.2, slow.set).start()
+    assert sorted(finished) == [0, 1, 2]

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from penumbra.color import DisplayEncoding
+from penumbra.errors import Stopped
 from penumbra.frames import Mask, Plate, Region, WorkingClip
 from penumbra.working import SmallClip, working_clip
 
@@ -46,3 +50,28 @@ def test_what_moves_by_itself_counts_less(clip: WorkingClip) -> None:
     assert clip.valid[:, 50:].min() > 0.9
     assert clip.valid[:, :20].mean() < 0.6
     assert (clip.valid[OBJECT] == 1).all()
+
+
+def test_a_stop_waits_for_the_frames_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    small = SmallClip(tmp_path, COUNT, 1, CANVAS, SIZE)
+    small.create()
+    begun, ended = [], []
+
+    def clean_at(index: int) -> tuple[np.ndarray, np.ndarray]:
+        begun.append(index)
+        time.sleep(0.2 * (index > 0))
+        ended.append(index)
+        return np.zeros((*SIZE, 3), np.float32), np.ones(SIZE, np.float32)
+
+    def stop(done: int, total: int) -> None:
+        raise Stopped("stopped", "again")
+
+    with pytest.raises(Stopped) as stopped:
+        working_clip(
+            small, range(COUNT), ("figure",), np.zeros((COUNT, 1), np.int64), clean_at, DisplayEncoding(), stop
+        )
+    # While the error is still held, and with it what it passed through.
+    assert stopped.value
+    assert len(begun) < COUNT
+    assert sorted(ended) == sorted(begun)

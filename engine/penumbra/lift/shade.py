@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.arrays import mean_of_channels
 from penumbra.belief import darkened_alike, smoothstep
 from penumbra.color import FloatArray
 from penumbra.frames import BoolArray
@@ -157,7 +158,7 @@ def darker_than_around(plate: FloatArray, outside: BoolArray) -> tuple[FloatArra
     smooth = np.maximum(cv2.blur(plate, (3, 3)), 0)
     total = np.maximum(cv2.blur(weight, (side, side)), np.float32(1e-3))
     around = cv2.blur(smooth * weight[..., None], (side, side)) / total[..., None]
-    light, lit = smooth.mean(-1), around.mean(-1)
+    light, lit = mean_of_channels(smooth), mean_of_channels(around)
     dark = 1 - smoothstep(np.asarray(light / np.maximum(lit, np.float32(1e-6)), np.float32), *DARKER)
     # An object's own rim, which its mask leaves over, is no shadow of it.
     clear = np.asarray(cv2.erode(weight, np.ones((RIM, RIM), np.uint8)), np.float32)

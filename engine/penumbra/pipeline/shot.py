@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -130,9 +131,10 @@ def in_order(shot: Shot, work: Callable[[int], Any], count: int, offset: int = 0
 
     On a stop or a failure the units in flight are finished, not broken off, so that only whole frames remain.
     """
-    for done, result in enumerate(threads.in_order(work, count, WORKERS), 1):
-        yield result
-        # Those in flight are finished all the same.
-        tell = shot.report.step if done <= count - WORKERS else shot.report.progress
-        tell(offset + done, offset + count)
+    with closing(threads.in_order(work, count, WORKERS)) as results:
+        for done, result in enumerate(results, 1):
+            yield result
+            # Those in flight are finished all the same.
+            tell = shot.report.step if done <= count - WORKERS else shot.report.progress
+            tell(offset + done, offset + count)
     shot.report.check_stop()
