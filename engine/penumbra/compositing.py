@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import cv2
 import numpy as np
 
 from penumbra.color import FloatArray
@@ -18,7 +19,15 @@ CHANGE_THRESHOLD = 63.75
 
 def over(foreground: FloatArray, background: FloatArray) -> FloatArray:
     """Premultiplied RGBA (..., 4) over opaque RGB (..., 3)."""
-    return foreground[..., :3] + (1 - foreground[..., 3:4]) * background
+    if foreground.ndim != 3 or not foreground.size or {foreground.dtype, background.dtype} != {np.dtype(np.float32)}:
+        return foreground[..., :3] + (1 - foreground[..., 3:4]) * background
+    # The same arithmetic. numpy takes twice as long where what it goes along is three channels long.
+    rgba = np.ascontiguousarray(foreground)
+    through = np.subtract(np.float32(1), cv2.extractChannel(rgba, 3))
+    result = np.asarray(cv2.merge([through, through, through]), np.float32)
+    result *= background
+    result += cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
+    return result
 
 
 def premultiply(straight: FloatArray) -> FloatArray:

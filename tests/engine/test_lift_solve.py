@@ -120,3 +120,13 @@ def test_a_hidden_layer_keeps_its_own_colour():
     _, _, solved = solve(plate, plate * 0.5, alphas, colours, np.ones((1, 1), np.float32), Precision.FLOAT)
     assert solved[0].ravel() == pytest.approx([0.3] * 3)
     assert solved[1].ravel() == pytest.approx([0.8] * 3)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (1, 1), (0, 3), (64, 33)])
+def test_over_is_the_same_whatever_it_is_worked_out_with(shape):
+    rng = np.random.default_rng(5)
+    layer, behind = (rng.random((*shape, 6))[:, :, 1 : 1 + n].astype(np.float32) for n in (4, 3))
+    expected = layer[..., :3] + (1 - layer[..., 3:]) * behind
+    np.testing.assert_array_equal(over(layer, behind), expected)
+    np.testing.assert_array_equal(over(layer.reshape(-1, 4), behind.reshape(-1, 3)), expected.reshape(-1, 3))
+    assert over(layer, behind).dtype == np.float32

@@ -142,6 +142,24 @@ def test_one_wrong_pixel_of_a_large_plate_stays_visible(tmp_path: Path) -> None:
     assert (error.reshape(-1, 3)[:-1] == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "size"), [(384, 256, (64, 96)), (400, 208, (48, 90)), (384, 192, (48, 96))]
+)
+def test_pictures_of_large_frames_are_means_of_their_pixels(
+    tmp_path: Path, width: int, height: int, size: tuple[int, int]
+) -> None:
+    footage = make_footage(width, height, 1)
+    plate = make_plate(footage)
+    stack = take_apart(plate)
+    FrameWriter(tmp_path, footage, OutputSettings("out", precision="float"), "").write(stack, plate.data)
+    names = tuple(layer.name for layer in stack.layers)
+    tiles = frame_tiles(tmp_path, footage, names, names, plate, size)
+    shown = dict(zip(tile_titles(names), tiles.pictures, strict=True))
+    for title, pixels in (("plate", plate.pixels), ("clean plate", stack.background)):
+        mean = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(shown[title].astype(int) - to_display(mean, footage.space)).max() <= 1, title
+
+
 @pytest.mark.parametrize("data", [Region(-8, -4, 112, 72), Region(10, 20, 30, 20), Region(200, 0, 5, 5)])
 def test_the_display_window_is_shown(tmp_path: Path, data: Region) -> None:
     display = Region(0, 0, 96, 64)

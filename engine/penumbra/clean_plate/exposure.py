@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from penumbra.clean_plate.mosaic import Matrices, Mosaic, mapped, scaled
 from penumbra.color import FloatArray
 from penumbra.frames import BoolArray
+from penumbra.resizing import shrink
 
 ACROSS = 96  # blocks in a thumbnail's longer side
 NOISE = 0.003  # a gain closer to 1 than this is not told from noise
@@ -46,12 +47,14 @@ def thumbnail_size(size: tuple[int, int]) -> tuple[int, int]:
 
 def thumbnail(plate: FloatArray, free: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
     """Mean colour (h, w, 3) of the free pixels of each block, and the free share (h, w)."""
-    height, width = thumbnail_size(plate.shape[:2])
+    size = thumbnail_size(plate.shape[:2])
     weight = (free > 0).astype(np.float32)
-    share = cv2.resize(weight, (width, height), interpolation=cv2.INTER_AREA)
-    total = cv2.resize(plate * weight[..., None], (width, height), interpolation=cv2.INTER_AREA)
-    share, total = np.asarray(share).reshape(height, width), np.asarray(total).reshape(height, width, 3)
-    return total / np.maximum(share, 1e-6)[..., None], np.clip(share, 0, 1)
+    share = shrink(weight, size)
+    # As many channels first: numpy takes twice as long along three of them.
+    unmasked = np.asarray(cv2.merge([weight, weight, weight]), np.float32)
+    unmasked *= plate
+    colour = shrink(unmasked, size) / np.maximum(share, np.float32(1e-6))[..., None]
+    return colour.astype(np.float32, copy=False), np.clip(share, 0, 1)
 
 
 def estimate_gains(thumbnails: Thumbnails, mosaics: tuple[Mosaic, ...], folder: Path | None = None) -> FloatArray:

@@ -102,10 +102,12 @@ def _farness(coverage: FloatArray) -> NDArray[np.uint8]:
     if not occupied.any():
         return np.full(coverage.shape, ALONE, np.uint8)
     free = 1 - cv2.dilate(occupied, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-    distance = cv2.distanceTransform(free, cv2.DIST_L2, 3) / np.hypot(*coverage.shape)
+    distance = cv2.distanceTransform(free, cv2.DIST_L2, 3)
+    distance /= np.float32(np.hypot(*coverage.shape))
     farness: NDArray[np.uint8] = free.copy()
     for step in DISTANCES:
-        farness += free & (distance >= step)
+        # What is not free lies at no distance.
+        farness += (distance >= np.float32(step)).view(np.uint8)
     return farness
 
 

@@ -57,10 +57,10 @@ def add_small_frame(frames: SmallFrames, index: int, plate: FloatArray, free: ND
     if place is None:
         return
     frames.light[place], share = shrunk(plate, free)
-    reach = 1 + round(REACH * share.shape[1])
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    near = cv2.dilate((share < UNMASKED).astype(np.uint8), kernel)
-    frames.far[place] = near == 0
+    unmasked = (share >= UNMASKED).astype(np.uint8)
+    # A distance takes a tenth of the time that a dilation so wide does; where no mask is, it is infinite.
+    distance = cv2.distanceTransform(unmasked, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    frames.far[place] = distance > 1 + round(REACH * share.shape[1])
 
 
 def restlessness(frames: SmallFrames, mosaic: Mosaic, gains: FloatArray, encoding: DisplayEncoding) -> FloatArray:

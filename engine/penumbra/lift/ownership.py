@@ -20,6 +20,7 @@ from penumbra.color import FloatArray
 from penumbra.frames import BoolArray
 from penumbra.lift.shade import Shade, follow
 from penumbra.resizing import enlarge, footprint
+from penumbra.tiling import Tile
 from penumbra.unrest import OUTSIDE
 
 # Alpha of a pixel the network gives to nobody: its output is limited to tanh 3.
@@ -154,17 +155,21 @@ def whereabouts(alphas: FloatArray, masks: FloatArray, shape: tuple[int, int]) -
 
 
 def alphas_of(
-    ownership: Ownership, masks: Sequence[FloatArray], effects: FloatArray, rows: slice, columns: slice
+    ownership: Ownership, masks: Sequence[FloatArray], effects: FloatArray, tile: Tile, held: NDArray[np.intp]
 ) -> tuple[FloatArray, FloatArray]:
-    """Alphas (K, H, W) in [0, 1] and premultiplied linear colours (K, 3, H, W) of a tile.
+    """Alphas (K, N) in [0, 1] and premultiplied linear colours (K, 3, N) of N pixels of a tile.
 
-    ``masks``: the plate's, whole. ``effects``: H x W belief outside all masks, whole. Never below the mask's own.
+    ``masks``: the plate's, whole. ``effects``: H x W belief outside all masks, whole. ``held``: (N,) which pixels, in
+    the tile's lines one after the other; alphas of pixels that neither show an effect nor lie in a mask would be 0.
+    Never below the mask's own.
     """
-    share, falling, colours, around = ownership.at(effects.shape, rows, columns)
-    inside = np.stack([mask[rows, columns] for mask in masks])
+    share, falling, colours, around = (
+        np.take(planes.reshape(*planes.shape[:-2], -1), held, axis=-1) for planes in ownership.at(effects.shape, *tile)
+    )
+    inside = np.stack([pixels_of(mask[tile], held) for mask in masks])
     covered = inside.max(axis=0)
     # Under a soft edge the object itself makes the difference: what lies beneath shows what its surroundings do.
-    shown = effects[rows, columns] + (1 - covered) * np.minimum(around, 1) * (covered >= OUTSIDE)
+    shown = pixels_of(effects[tile], held) + (1 - covered) * np.minimum(around, 1) * (covered >= OUTSIDE)
     each = np.clip(share, 0, 1) * shown
     if len(masks) > 1:
         each = sharpen_shares(each)
@@ -172,6 +177,12 @@ def alphas_of(
     alphas = 1 - (1 - inside) * (1 - np.minimum(each, 1))
     np.clip(alphas, inside, 1, out=alphas)
     return alphas, np.maximum(colours, 0) * alphas[:, None]
+
+
+def pixels_of(image: FloatArray, held: NDArray[np.intp]) -> FloatArray:
+    """The pixels ``held`` (N,) of an image's lines one after the other: (N,) of H x W, (C, N) of H x W x C."""
+    pixels = np.take(np.ascontiguousarray(image).reshape(-1, *image.shape[2:]), held, axis=0)
+    return np.ascontiguousarray(pixels.T)
 
 
 def sharpen_shares(alphas: FloatArray) -> FloatArray:

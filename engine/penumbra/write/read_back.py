@@ -30,7 +30,7 @@ class Band:
     ``background`` (h, W, 3) and ``layers`` (h, W, 4) by name, back to front, as the files hold them; ``empty``: names
     of layers that hold nothing but zeros here; ``touched``: columns outside of which all do. ``error`` (h, W, 3):
     |recomposition - plate|, the layers over each other as a host would lay them; infinite where a file holds no number,
-    0 at unresolved pixels. ``exact``: all 0.
+    0 at unresolved pixels; ``wrong``: columns outside of which it is 0.
     """
 
     rows: slice
@@ -41,7 +41,12 @@ class Band:
     empty: frozenset[str]
     touched: slice
     error: FloatArray
-    exact: bool
+    wrong: slice
+
+    @property
+    def exact(self) -> bool:
+        """Whether the plate is given back to the bit."""
+        return bool(self.wrong.start == self.wrong.stop)
 
 
 def allowed_error(plate: FloatArray) -> FloatArray:
@@ -100,7 +105,8 @@ def _band(
     error = _error(plate, background, over, touched)
     if unresolved is not None:
         error[unresolved] = 0
-    return Band(rows, plate, unresolved, background, layers, empty, touched, error, not holds_anything(error))
+    wrong = columns_with_anything([error]) if holds_anything(error) else slice(0, 0)
+    return Band(rows, plate, unresolved, background, layers, empty, touched, error, wrong)
 
 
 def _error(plate: FloatArray, background: FloatArray, layers: list[FloatArray], touched: slice) -> FloatArray:

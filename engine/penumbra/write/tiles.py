@@ -15,10 +15,11 @@ from penumbra.arrays import read_arrays
 from penumbra.color import FloatArray
 from penumbra.compositing import over, over_all
 from penumbra.frames import Footage, Plate, Region
+from penumbra.resizing import shrink
 from penumbra.write.display import to_display
 from penumbra.write.files import written_whole
 from penumbra.write.frame_writer import BACKGROUND
-from penumbra.write.read_back import Band, allowed_error, read_back
+from penumbra.write.read_back import LINES, Band, allowed_error, read_back
 
 Picture = NDArray[np.uint8]
 _CHECKER_DARK, _CHECKER_LIGHT, _CHECKER_SIZE = 0.12, 0.24, 12
@@ -56,7 +57,8 @@ class FrameSketch:
 
     def __init__(self, footage: Footage, data: Region, size: tuple[int, int]) -> None:
         self._footage, self._data, self._size = footage, data, size
-        # Lines of the display window, across already as narrow as the pictures.
+        self._together = _lines_together(data, footage.display, size[0])
+        # Lines of the display window, so many of them to one, across already as narrow as the pictures.
         self._narrow: dict[str, FloatArray] = {}
         self._layers: tuple[str, ...] = ()
         self._max_error = 0.0
@@ -75,14 +77,16 @@ class FrameSketch:
         for name, small in {_PLATE: plate, BACKGROUND: background, **layers}.items():
             lines = self._lines(name, 3 if name in (_PLATE, BACKGROUND) else 4)
             if small is not None:
-                self._put(lines, band.rows, small)
+                self._put(lines, band.rows.start, small, self._together)
         share = self._lines(_ERROR, 1)
         if not band.exact:
             self._max_error = max(self._max_error, float(band.error.max()))
-            each = self._columns(band.error / allowed_error(band.plate))
-            largest = np.maximum(np.maximum(each[..., 0], each[..., 1]), each[..., 2])
+            each = band.error[:, band.wrong] / allowed_error(band.plate[:, band.wrong])
+            every = np.zeros(band.error.shape[:2], np.float32)
+            every[:, band.wrong] = np.maximum(np.maximum(each[..., 0], each[..., 1]), each[..., 2])
+            largest = self._columns(every)
             starts = _starts(self._size[1], largest.shape[1])
-            self._put(share, band.rows, np.maximum.reduceat(largest, starts, axis=1)[..., None])
+            self._put(share, band.rows.start, np.maximum.reduceat(largest, starts, axis=1)[..., None])
 
     def tiles(self, number: int, names: Sequence[str]) -> FrameTiles:
         """All pictures, once every band was given; ``names`` in the order of the pictures.
@@ -112,8 +116,7 @@ class FrameSketch:
 
     def _narrowed(self, pixels: FloatArray) -> FloatArray:
         """Averaged in linear light: premultiplied layers may be averaged, straight ones could not."""
-        how = cv2.INTER_AREA if self._size[1] <= pixels.shape[1] else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(pixels, (self._size[1], len(pixels)), interpolation=how), np.float32)
+        return shrink(pixels, (len(pixels) // self._together, self._size[1]))
 
     def _lowered(self, lines: FloatArray) -> FloatArray:
         how = cv2.INTER_AREA if self._size[0] <= len(lines) else cv2.INTER_LINEAR
@@ -122,16 +125,32 @@ class FrameSketch:
     def _lines(self, name: str, channels: int) -> FloatArray:
         """An image's lines of the display window, black at first."""
         if name not in self._narrow:
-            shape = (self._footage.display.height, self._size[1], channels)
+            together = 1 if name == _ERROR else self._together
+            shape = (self._footage.display.height // together, self._size[1], channels)
             self._narrow[name] = np.zeros(shape, np.float32)
         return self._narrow[name]
 
-    def _put(self, whole: FloatArray, rows: slice, narrow: FloatArray) -> None:
-        """Writes lines of the data window to where they stand in the display window, as far as they do."""
-        top = rows.start + self._data.y - self._footage.display.y
+    def _put(self, whole: FloatArray, row: int, narrow: FloatArray, together: int = 1) -> None:
+        """Writes lines from ``row`` of the data window on, so many ``together``, to where they stand in the display
+        window, as far as they do.
+        """
+        top = (row + self._data.y - self._footage.display.y) // together
         first, last = max(top, 0), min(top + len(narrow), len(whole))
         if last > first:
             whole[first:last] = narrow[first - top : last - top]
+
+
+def _lines_together(data: Region, display: Region, height: int) -> int:
+    """How many lines may be averaged to one before pictures ``height`` lines high are made of them.
+
+    Sums of whole lines are several times as fast as what makes them narrower. A power of two, as the bands' height is,
+    and 1 unless data and display window have the same lines, of which so many times as many make one of a picture.
+    """
+    together = 1
+    if (data.y, data.height) == (display.y, display.height):
+        while data.height % (2 * together * height) == 0 and LINES % (2 * together) == 0:
+            together *= 2
+    return together
 
 
 def frame_tiles(

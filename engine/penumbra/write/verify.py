@@ -11,7 +11,7 @@ import numpy as np
 from penumbra.color import FloatArray
 from penumbra.frames import Footage, Plate
 from penumbra.write.copies import Copies
-from penumbra.write.read_back import Band, allowed_error, columns_with_anything, read_back
+from penumbra.write.read_back import Band, allowed_error, read_back
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,13 @@ class _Tally:
         unresolved = 0 if band.unresolved is None else int(np.count_nonzero(band.unresolved))
         self.unresolved += unresolved
         self.count += band.error.size - 3 * unresolved
-        wrong = slice(0, 0) if band.exact else columns_with_anything([band.error])
         # What is exact comes nearest to the bound where the plate is darkest.
         if -allowed_error(band.plate.min()) > self.max_excess or band.unresolved is not None:
             self._compare(band, slice(0, band.plate.shape[1]))
         elif not band.exact:
-            self._compare(band, wrong)
+            self._compare(band, band.wrong)
         if not band.exact:
-            error = band.error[:, wrong]
+            error = band.error[:, band.wrong]
             self.total += float(error.sum(dtype=np.float64))
             self.max_error = max(self.max_error, float(error.max()))
 
