@@ -105,3 +105,16 @@ def test_enlarging_is_opencvs_whatever_the_tile():
     large = cv2.resize(small, (93, 61), interpolation=cv2.INTER_LINEAR)
     tile = enlarge(small[None], (61, 93), slice(13, 40), slice(50, 93))[0]
     assert tile == pytest.approx(large[13:40, 50:93], abs=1e-4)
+
+
+@pytest.mark.parametrize(("sure", "kept"), [(0.1, False), (0.6, True)])
+def test_a_scuff_apart_is_in_no_layer_unless_the_network_is_sure(sure, kept):
+    plate, clean, masks, low = scene()
+    masks[1][2:32, 40:58] = 1
+    scuff = (slice(35, 36), slice(20, 21))
+    plate[scuff] *= 0.6
+    low[0, :, :, 3] = np.maximum(low[0, :, :, 3], sure)
+    stack, layers = lifted(plate, clean, masks, low)
+    assert bool(layers["o0"][scuff][..., 3].min() > 0.1) is kept
+    assert layers["o0"][24, 15, 3] > 0.4
+    assert np.abs(recompose(stack) - plate).max() < 2**-10

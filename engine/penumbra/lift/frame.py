@@ -30,6 +30,7 @@ from penumbra.lift.shade import (
     within_reach,
 )
 from penumbra.lift.solve import FLOOR, Precision, solve
+from penumbra.lift.specks import find_specks
 from penumbra.resizing import enlarge, footprint, shrink
 from penumbra.threads import FRAMES_AT_ONCE, core_count, thread_count
 from penumbra.tiling import Tile, reached, tiles_of, widened
@@ -90,7 +91,8 @@ class _Few(NamedTuple):
     """A frame at the network's size: plate and clean plate (h, w, 3), masks (K, h, w), what the background does by
     itself (h, w); its shadows; and, each (h, w) in [0, 1], where the background is calm, where it is astir, where the
     plate is much darker than around, where it is dark enough for a shadow or the background is not astir, and where
-    the plate is told to show a shadow by what lies around, as the background moves.
+    the plate is told to show a shadow by what lies around, as the background moves; and its specks (H', W'), at the
+    size shadows are looked at.
     """
 
     plate: FloatArray
@@ -103,6 +105,7 @@ class _Few(NamedTuple):
     dark: FloatArray
     shady: FloatArray
     told: FloatArray
+    specks: BoolArray
 
 
 def lift_frame(
@@ -158,6 +161,7 @@ def lift_frame(
     _for_tiles(tiles_of((height, width)), lambda tile: _show(frame, tile, shown))
     ownership, effects = _fit(frame, few, sorted_low, shown, lines), shown.effects
     _complete(frame, few.shade, ownership.followed, shown)
+    _forget(few.specks, effects)
     owned, plain = _divided(frame, ownership, effects)
     background = np.empty((height, width, 3), np.float32)
     _for_tiles(plain, lambda tile: _keep(frame, tile, precision, background))
@@ -224,7 +228,8 @@ def _few(
     few_restless = shrink(deviation, small)
     unrest = _around_wide(few_restless, scaled(SURF, lines))
     owned = np.maximum(alphas.max(axis=0) - LEAST_ALPHA, covered.max(axis=0))
-    stir = astir(shrink(smoothstep(many, 1, 2) * outside, small), owned, unrest, scaled(APART, lines))
+    fine_shown = smoothstep(many, 1, 2) * outside
+    stir = astir(shrink(fine_shown, small), owned, unrest, scaled(APART, lines))
     calm = (1 - smoothstep(unrest, *RESTLESS)) * (1 - stir)
     dark, alike = darker_than_around(finer, outside)
     moving = repeated(calm, fine) < 0.5
@@ -242,6 +247,7 @@ def _few(
         shrink(dark, small),
         shrink(shady.astype(np.float32), small),
         shrink(told.astype(np.float32), small),
+        find_specks(fine_shown, repeated(alphas.max(axis=0), fine), coverages),
     )
 
 
@@ -277,6 +283,15 @@ def _complete(frame: _Frame, shade: Shade, followed: NDArray[np.bool_], shown: _
         many = _many(frame, size, tile)
         weight = enlarge(gate, shown.effects.shape, *tile)[0] * shown.outside[tile]
         np.maximum(shown.effects[tile], smoothstep(many, FAINT, 2 * FAINT) * weight, out=shown.effects[tile])
+
+
+def _forget(specks: BoolArray, effects: FloatArray) -> None:
+    """Takes specks out of the effects, in place."""
+    if not specks.any():
+        return
+    gate = specks[None].astype(np.float32)
+    for tile in reached(specks, effects.shape):
+        effects[tile] *= 1 - enlarge(gate, effects.shape, *tile)[0]
 
 
 def _divided(frame: _Frame, ownership: Ownership, effects: FloatArray) -> tuple[list[Tile], list[Tile]]:
