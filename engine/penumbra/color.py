@@ -20,7 +20,10 @@ HUGE = np.float32(1e30)
 
 
 def finite(values: FloatArray) -> FloatArray:
-    """Values as they are, 0 where there is no number or one that no light has."""
+    """Values as they are, 0 where there is no number or one that no light has; the very array if there is none such."""
+    # Comparisons with NaN are False.
+    if values.size and values.min() > -HUGE and values.max() < HUGE:
+        return values
     return np.where(np.abs(values) < HUGE, values, np.float32(0))
 
 

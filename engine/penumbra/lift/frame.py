@@ -17,6 +17,7 @@ from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.frames import BoolArray, Layer, LayerStack, Plate
 from penumbra.lift.astir import APART, astir
 from penumbra.lift.evidence import HALO, certainty, difference
+from penumbra.lift.ground import halo_of, lit_again
 from penumbra.lift.ownership import LEAST_ALPHA, Ownership, alphas_of, fit_ownership, pixels_of, reach_of, scaled
 from penumbra.lift.shade import (
     FAINT,
@@ -59,6 +60,7 @@ class _Frame:
     noise: Noise
     restless: FloatArray | None
     masked: frozenset[tuple[int, int]]
+    relit: bool
 
     def silent(self, tile: Tile) -> bool:
         """Whether the network gives nothing of a tile to any layer, nor could by what lies around it."""
@@ -120,6 +122,7 @@ def lift_frame(
     precision: Precision,
     restless: FloatArray | None = None,
     lines: int | None = None,
+    relit: bool = True,
 ) -> LayerStack:
     """The layers of one frame at plate resolution, exactly recomposing to the plate.
 
@@ -136,6 +139,7 @@ def lift_frame(
         restless: H x W how far the background may be from the clean plate by itself, display units
             (:func:`penumbra.unrest.own_motion`).
         lines: height of the network's whole picture; None where ``low`` is all of it and not a crop.
+        relit: whether the background keeps the plate's grain and texture under effects (:func:`lit_again`).
 
     Returns:
         The stack, back to front, in DESIGN 4's guarantees: 0 <= alpha <= 1, colour >= 0 and finite, recomposition
@@ -155,6 +159,7 @@ def lift_frame(
         noise,
         restless,
         _masked(masks, plate.canvas.shape),
+        relit,
     )
     height, width = plate.canvas.shape
     shown = _Shown(*(make((height, width), np.float32) for make in (np.zeros, np.zeros, np.ones)))
@@ -332,14 +337,45 @@ def _lift(
     if not len(held):
         return
     alphas, colours = alphas_of(ownership, frame.masks, effects, tile, held)
-    # Resampled beside a flare, a clean plate undershoots by thousands, which no half could cancel again.
-    plate, clean = pixels_of(frame.plate[tile], held), np.maximum(pixels_of(frame.clean[tile], held), 0)
+    plate, clean = (pixels_of(image, held) for image in (frame.plate[tile], _ground(frame, tile, owned)))
     outside = np.maximum.reduce([pixels_of(mask[tile], held) for mask in frame.masks]) < OUTSIDE
     solved, raised, premultiplied = solve(plate, clean, alphas, colours, presence(alphas), precision, outside)
     _put(background[tile], owned, solved)
     rows, columns = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(tile, window, strict=True))
     for layer, alpha, colour in zip(layers, raised, premultiplied, strict=True):
         _put(layer[rows, columns], owned, (*colour, alpha))
+
+
+def _ground(frame: _Frame, tile: Tile, owned: BoolArray) -> FloatArray:
+    """The background of a tile (H, W, 3), >= 0, where something of it is ``owned`` (H, W)."""
+    # Resampled beside a flare, a clean plate undershoots by thousands, which no half could cancel again.
+    ground = np.maximum(frame.clean[tile], 0)
+    effects = owned.copy()
+    for mask in frame.masks:
+        effects &= mask[tile] < OUTSIDE
+    if not frame.relit or not effects.any():
+        return ground
+    lines, shape = len(frame.plate), frame.plate.shape
+    rows, columns = part = _extent(effects, halo_of(lines))
+    there = (
+        slice(tile[0].start + rows.start, tile[0].start + rows.stop),
+        slice(tile[1].start + columns.start, tile[1].start + columns.stop),
+    )
+    wide, inner = widened(there, shape, halo_of(lines))
+    free = np.zeros([span.stop - span.start for span in wide], np.float32)
+    free[inner] = effects[part]
+    ground[part] = lit_again(frame.plate[wide], frame.clean[wide], free, frame.encoding, frame.noise, lines)[inner]
+    return ground
+
+
+def _extent(where: BoolArray, step: int) -> Tile:
+    """The rows and columns of a tile that hold all True, in whole steps where the tile goes on."""
+    spans = []
+    for axis in (1, 0):
+        found = np.flatnonzero(where.any(axis=axis))
+        first, last = int(found[0]) // step * step, -(-(int(found[-1]) + 1) // step) * step
+        spans.append(slice(first, min(last, where.shape[1 - axis])))
+    return spans[0], spans[1]
 
 
 def _put(image: FloatArray, where: BoolArray, values: Sequence[FloatArray] | FloatArray) -> None:

@@ -63,8 +63,9 @@ def lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: ND
         if missed is not None:
             np.maximum(moved, missed, out=moved)
         stack = lift_frame(
-            plate, behind, masks, low[index], shot.job.names, order[index], clip.encoding, noise, precision, moved
-        )
+            plate, behind, masks, low[index], shot.job.names, order[index], clip.encoding, noise, precision, moved,
+            relit=shot.clean is None,
+        )  # fmt: skip
         writer.write(stack, plate.data, plate)
         if shot.job.output.splits:
             covers = dict(zip(shot.job.names, masks, strict=True))

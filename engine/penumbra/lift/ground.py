@@ -1,0 +1,103 @@
+"""The ground under an effect as the plate shows it: the plate lit again.
+
+A clean plate is made of other frames: its grain is theirs, averaged away, and a camera that moves has blurred its
+texture. Divided by it, a shadow would take on the plate's grain, and the ground under it would lose its own. What an
+effect leaves of the light is smooth but at its edges; what is not smooth is the ground's.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from penumbra.belief import Noise, smoothstep
+from penumbra.color import DisplayEncoding, FloatArray, finite
+
+# A pixel's own grain, as a multiple of the clip's noise, which is measured of smoothed differences, and twice as much
+# as that: an effect that varies by no more is smoothed, the less the more it does.
+GRAIN = np.float32(4.6)
+LINES = 270  # of the plate, for each pixel to either side that an effect is smoothed over
+LEAST = 2  # pixels
+DARKEST = np.float32(2.0**-16)  # linear; added to both, lest black be divided by black
+# Of the light, that an effect leaves: between these the ground begins to be hidden, whose grain would be multiplied.
+LEFT = (0.04, 0.1)
+
+
+def halo_of(lines: int) -> int:
+    """Pixels around a part of a plate of so many lines that :func:`lit_again` looks at."""
+    return 2 * max(LEAST, round(lines / LINES))
+
+
+def lit_again(
+    plate: FloatArray, clean: FloatArray, free: FloatArray, encoding: DisplayEncoding, noise: Noise, lines: int
+) -> FloatArray:
+    """The clean plate (H, W, 3), linear, >= 0, with the grain and texture that the plate has there.
+
+    What is left of the light, the plate over the clean plate, is smoothed where it varies by no more than grain does
+    (a guided filter guided by itself: He, Sun and Tang, Guided Image Filtering, 2010; all channels alike, so that it
+    takes on no hue); the plate divided by it is the ground. Where an effect has edges or texture of its own, where an
+    object hides the ground, and in black, the clean plate stays as it is.
+
+    Args:
+        plate: (H, W, 3) scene-linear, of a plate of so many ``lines``; pixels that are no numbers count as black.
+        clean: (H, W, 3) scene-linear.
+        free: (H, W) 1 outside all masks, else 0: there alone is ground to be seen.
+        encoding: in whose units ``noise`` is told.
+        noise: the clip's own noise.
+        lines: height of the whole plate.
+    """
+    shown, behind = finite(plate), np.maximum(finite(clean), 0)
+    divisor = behind + DARKEST
+    left = cv2.divide(shown + DARKEST, divisor)
+    smooth = _smoothed(left, shown, divisor, encoding, noise, lines)
+    share = smoothstep(smooth.min(axis=-1), *LEFT) * free if smooth.min() < LEFT[1] else free
+    lit = cv2.divide(left, np.maximum(smooth, np.float32(LEFT[0])))
+    lit -= 1
+    lit *= divisor
+    lit *= cv2.merge([share, share, share])
+    if shown.min() < 0:
+        lit *= shown >= 0
+    lit += behind
+    return np.asarray(np.maximum(lit, 0, out=lit), np.float32)
+
+
+def _smoothed(
+    left: FloatArray, shown: FloatArray, divisor: FloatArray, encoding: DisplayEncoding, noise: Noise, lines: int
+) -> FloatArray:
+    """(H, W, 3) what is ``left`` of the light, smooth where it varies by no more than grain.
+
+    Means and variances change slowly enough to be told steps apart (He and Sun, Fast Guided Filter, 2015).
+    """
+    radius = max(LEAST, round(lines / LINES))
+    step, side = max(1, radius // LEAST), 2 * LEAST + 1
+    size = (-(-left.shape[0] // step), -(-left.shape[1] // step))
+    mean, square, here, behind = (_fewer(image, size) for image in (left, left * left, shown, divisor))
+    # As much light as noise is in display units.
+    grain = GRAIN * np.float32(noise.level) / (encoding.slope(here) * behind)
+    many, allowed = (_box(_sum(image), side) for image in (square, grain * grain))
+    middle = _box(mean, side)
+    varies = many - _sum(middle * middle)
+    like = 1 - smoothstep(np.asarray(varies / np.maximum(allowed, np.float32(1e-12)), np.float32), 0, 1)
+    planes = np.dstack([_box(like[..., None] * middle, side), 1 - _box(like, side)])
+    if step > 1:
+        planes = np.asarray(cv2.resize(planes, left.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    share = planes[..., 3]
+    smooth = np.asarray(cv2.merge([share, share, share]), np.float32)
+    smooth *= left
+    smooth += cv2.cvtColor(planes, cv2.COLOR_RGBA2RGB)
+    return smooth
+
+
+def _fewer(image: FloatArray, size: tuple[int, int]) -> FloatArray:
+    if image.shape[:2] == size:
+        return image
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _sum(image: FloatArray) -> FloatArray:
+    """(H, W) the sum over the channels of (H, W, 3)."""
+    return np.asarray(cv2.transform(image, np.ones((1, 3), np.float32)), np.float32).reshape(image.shape[:2])
+
+
+def _box(values: FloatArray, side: int) -> FloatArray:
+    return np.asarray(cv2.blur(values, (side, side)), np.float32)
