@@ -102,3 +102,32 @@ def test_a_lifted_background_has_the_plates_texture_if_asked(relit):
     under = np.s_[45:85, 60:100]
     assert (rms((stack.background - ground)[under]) < 0.6 * rms((clean - ground)[under])) is relit
     assert np.abs(recompose(stack) - plate).max() < 2**-10
+
+
+def test_under_a_masks_soft_edge_ground_keeps_its_grain_and_an_object_leaves_nothing():
+    clean, ground, _ = scene()
+    plate, mask = ground.copy(), np.zeros(SIZE, np.float32)
+    mask[20:70, 40:120] = 1
+    # A mask that is soft, and too wide at its left side; at its right side the object fades out with it.
+    mask[20:70, 20:40] = 0.7
+    mask[20:70, 120:124] = 0.5
+    plate[20:70, 40:120] = (0.9, 0.1, 0.1)
+    plate[20:70, 120:124] = 0.5 * (np.float32([0.9, 0.1, 0.1]) + clean[20:70, 120:124])
+    low = np.zeros((1, 24, 40, 4), np.float32)
+    low[0, 5:18, 5:31, 3] = 0.9
+    canvas = Region(0, 0, SIZE[1], SIZE[0])
+    stack = lift_frame(
+        Plate(1, plate, canvas, canvas),
+        clean,
+        [mask],
+        low,
+        ["o"],
+        np.array([0]),
+        ENCODING,
+        Noise(0.012),
+        Precision.HALF,
+    )
+    soft, edge = np.s_[24:66, 22:34], np.s_[20:70, 120:124]
+    assert rms((stack.background - ground)[soft]) < 0.7 * rms((clean - ground)[soft])
+    np.testing.assert_allclose(stack.background[edge], clean[edge], rtol=2e-3)
+    assert np.abs(recompose(stack) - plate).max() < 2**-10

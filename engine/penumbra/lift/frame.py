@@ -38,6 +38,7 @@ from penumbra.tiling import Tile, reached, tiles_of, widened
 from penumbra.unrest import OUTSIDE
 
 GAIN = 8
+OPAQUE = 0.98  # coverage of a mask from which on nothing behind it shows
 SURF = 4  # small pixels of 64 lines beyond where the background moves by itself, in which it still may
 # A layer whose alpha stays below this has no presence above the floor: 1 - (1 - a)^GAIN.
 FAINTEST = 1 - (1 - FLOOR) ** (1 / GAIN)
@@ -350,10 +351,10 @@ def _ground(frame: _Frame, tile: Tile, owned: BoolArray) -> FloatArray:
     """The background of a tile (H, W, 3), >= 0, where something of it is ``owned`` (H, W)."""
     # Resampled beside a flare, a clean plate undershoots by thousands, which no half could cancel again.
     ground = np.maximum(frame.clean[tile], 0)
-    effects = owned.copy()
-    for mask in frame.masks:
-        effects &= mask[tile] < OUTSIDE
-    if not frame.relit or not effects.any():
+    if not frame.relit:
+        return ground
+    effects = owned & _ground_shows(frame, tile)
+    if not effects.any():
         return ground
     lines, shape = len(frame.plate), frame.plate.shape
     rows, columns = part = _extent(effects, halo_of(lines))
@@ -366,6 +367,18 @@ def _ground(frame: _Frame, tile: Tile, owned: BoolArray) -> FloatArray:
     free[inner] = effects[part]
     ground[part] = lit_again(frame.plate[wide], frame.clean[wide], free, frame.encoding, frame.noise, lines)[inner]
     return ground
+
+
+def _ground_shows(frame: _Frame, tile: Tile) -> BoolArray:
+    """Where a tile shows ground: outside all masks, and under soft edges where nothing differs from the clean plate."""
+    covered = np.maximum.reduce([mask[tile] for mask in frame.masks])
+    shows: BoolArray = covered < OUTSIDE
+    soft = ~shows & (covered < OPAQUE)
+    if soft.any():
+        wide, inner = widened(tile, frame.plate.shape, HALO)
+        size = difference(frame.plate[wide], frame.clean[wide], frame.encoding)[inner]
+        shows |= soft & (size < frame.noise.threshold)
+    return shows
 
 
 def _extent(where: BoolArray, step: int) -> Tile:

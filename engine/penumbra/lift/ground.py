@@ -41,7 +41,7 @@ def lit_again(
     Args:
         plate: (H, W, 3) scene-linear, of a plate of so many ``lines``; pixels that are no numbers count as black.
         clean: (H, W, 3) scene-linear.
-        free: (H, W) 1 outside all masks, else 0: there alone is ground to be seen.
+        free: (H, W) 1 where ground is to be seen, else 0.
         encoding: in whose units ``noise`` is told.
         noise: the clip's own noise.
         lines: height of the whole plate.
