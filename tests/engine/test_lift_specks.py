@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from penumbra.lift.specks import NEARBY, SMALL, SURE, find_specks
+from penumbra.lift.specks import NEARBY, SMALL, SMALL_IN_PICTURE, SURE, find_specks
 
 SIZE = (200, 300)
 BODY = (slice(50, 150), slice(40, 80))
-FAR = (slice(160, 166), slice(200, 208))
+FAR = (slice(160, 166), slice(200, 206))
 
 
 def found(*, effects, claimed=0.1, body=BODY):
@@ -34,8 +34,17 @@ def test_what_the_network_is_sure_of_is_none():
 
 @pytest.mark.parametrize(("share", "speck"), [(0.9, True), (1.1, False)])
 def test_what_is_large_beside_the_object_is_none(share, speck):
-    side = round((share * SMALL * 100 * 40) ** 0.5)
-    assert found(effects=[(slice(20, 20 + side), slice(200, 200 + side))]).any() == speck
+    body = (slice(50, 90), slice(40, 80))
+    assert SMALL * 40 * 40 < SMALL_IN_PICTURE * 200 * 300
+    width = round(share * SMALL * 40 * 40 / 2)
+    assert found(effects=[(slice(20, 22), slice(200, 200 + width))], body=body).any() == speck
+
+
+@pytest.mark.parametrize(("share", "speck"), [(0.9, True), (1.1, False)])
+def test_what_is_large_in_the_picture_is_none(share, speck):
+    assert SMALL * 100 * 40 > SMALL_IN_PICTURE * 200 * 300
+    width = round(share * SMALL_IN_PICTURE * 200 * 300 / 4)
+    assert found(effects=[(slice(20, 24), slice(200, 200 + width))]).any() == speck
 
 
 @pytest.mark.parametrize(("gap", "speck"), [(0.8, False), (1.5, True)])

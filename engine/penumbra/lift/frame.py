@@ -17,7 +17,7 @@ from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.frames import BoolArray, Layer, LayerStack, Plate
 from penumbra.lift.astir import APART, astir
 from penumbra.lift.evidence import HALO, certainty, difference
-from penumbra.lift.ground import halo_of, lit_again
+from penumbra.lift.ground import grain_of, halo_of, lit_again
 from penumbra.lift.ownership import LEAST_ALPHA, Ownership, alphas_of, fit_ownership, pixels_of, reach_of, scaled
 from penumbra.lift.shade import (
     FAINT,
@@ -351,7 +351,7 @@ def _ground(frame: _Frame, tile: Tile, owned: BoolArray) -> FloatArray:
     """The background of a tile (H, W, 3), >= 0, where something of it is ``owned`` (H, W)."""
     # Resampled beside a flare, a clean plate undershoots by thousands, which no half could cancel again.
     ground = np.maximum(frame.clean[tile], 0)
-    if not frame.relit:
+    if not frame.relit or grain_of(frame.noise) == 0:
         return ground
     effects = owned & _ground_shows(frame, tile)
     if not effects.any():

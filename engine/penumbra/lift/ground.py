@@ -15,7 +15,10 @@ from penumbra.color import DisplayEncoding, FloatArray, finite
 
 # A pixel's own grain, as a multiple of the clip's noise, which is measured of smoothed differences, and twice as much
 # as that: an effect that varies by no more is smoothed, the less the more it does.
-GRAIN = np.float32(4.6)
+GRAIN = 4.6
+# The clip's noise, display units, between which grain begins: what rounding to 8 bits makes is none, and what it hides
+# would be smoothed with it.
+GRAINY = (0.25 / 255, 0.5 / 255)
 LINES = 270  # of the plate, for each pixel to either side that an effect is smoothed over
 LEAST = 2  # pixels
 DARKEST = np.float32(2.0**-16)  # linear; added to both, lest black be divided by black
@@ -26,6 +29,11 @@ LEFT = (0.04, 0.1)
 def halo_of(lines: int) -> int:
     """Pixels around a part of a plate of so many lines that :func:`lit_again` looks at."""
     return 2 * max(LEAST, round(lines / LINES))
+
+
+def grain_of(noise: Noise) -> float:
+    """By how much an effect may vary, display units, that is to be smoothed; 0 where a clip has no grain."""
+    return GRAIN * float(smoothstep(np.array(noise.level, np.float32), *GRAINY)) * noise.level
 
 
 def lit_again(
@@ -73,7 +81,7 @@ def _smoothed(
     size = (-(-left.shape[0] // step), -(-left.shape[1] // step))
     mean, square, here, behind = (_fewer(image, size) for image in (left, left * left, shown, divisor))
     # As much light as noise is in display units.
-    grain = GRAIN * np.float32(noise.level) / (encoding.slope(here) * behind)
+    grain = np.float32(grain_of(noise)) / (encoding.slope(here) * behind)
     many, allowed = (_box(_sum(image), side) for image in (square, grain * grain))
     middle = _box(mean, side)
     varies = many - _sum(middle * middle)

@@ -15,7 +15,9 @@ from penumbra.unrest import OUTSIDE
 
 SHOWN = 0.3  # belief, from which on an effect is shown
 NEARBY = 0.03  # of the picture's height: what lies no farther apart is one part, so that a thin shadow may have gaps
-SMALL = 0.02  # of the largest object's mask, up to which a part may be a speck
+# Of the largest object's mask, and of the picture, up to which a part may be a speck: the last of a shadow whose maker
+# has left the picture is larger.
+SMALL, SMALL_IN_PICTURE = 0.02, 8e-4
 SURE = 0.3  # the network's alpha, from which on it is sure of an owner
 
 
@@ -32,7 +34,8 @@ def find_specks(shown: FloatArray, claimed: FloatArray, masks: Sequence[FloatArr
     side = 2 * max(1, round(NEARBY * shown.shape[0] / 2)) + 1
     near = cv2.dilate((effect | covered).astype(np.uint8), np.ones((side, side), np.uint8))
     count, numbers = cv2.connectedComponents(near)
-    least = SMALL * max(int(np.count_nonzero(mask > OUTSIDE)) for mask in masks)
+    largest = max(int(np.count_nonzero(mask > OUTSIDE)) for mask in masks)
+    least = min(SMALL * largest, SMALL_IN_PICTURE * shown.size)
     kept = np.bincount(numbers[effect], minlength=count) > least
     kept[np.unique(numbers[covered | (effect & (claimed > SURE))])] = True
     kept[0] = True
