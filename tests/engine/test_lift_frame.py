@@ -16,8 +16,8 @@ SIZE = (40, 60)
 ENCODING = DisplayEncoding()
 
 
-def lifted(plate, clean, masks, low, noise=0.001, order=(0, 1)):
-    canvas = Region(0, 0, SIZE[1], SIZE[0])
+def lifted(plate, clean, masks, low, noise=0.001, order=(0, 1), size=SIZE):
+    canvas = Region(0, 0, size[1], size[0])
     names = tuple(f"o{i}" for i in range(len(masks)))
     stack = lift_frame(
         Plate(1, plate, canvas, canvas), clean, masks, low, names, np.array(order[: len(masks)]), ENCODING,
@@ -109,12 +109,17 @@ def test_enlarging_is_opencvs_whatever_the_tile():
 
 @pytest.mark.parametrize(("sure", "kept"), [(0.1, False), (0.6, True)])
 def test_a_scuff_apart_is_in_no_layer_unless_the_network_is_sure(sure, kept):
-    plate, clean, masks, low = scene()
-    masks[1][2:32, 40:58] = 1
-    scuff = (slice(35, 36), slice(20, 21))
-    plate[scuff] *= 0.6
-    low[0, :, :, 3] = np.maximum(low[0, :, :, 3], sure)
-    stack, layers = lifted(plate, clean, masks, low)
-    assert bool(layers["o0"][scuff][..., 3].min() > 0.1) is kept
-    assert layers["o0"][24, 15, 3] > 0.4
+    plate, clean, masks, low = (np.repeat(np.repeat(image, 4, -3), 4, -2) for image in (*scene()[:2], *masks_and_low()))
+    scuff = np.s_[136:138, 120:123]
+    plate[scuff] *= 0.3
+    low[0, ..., 3] = np.maximum(low[0, ..., 3], sure)
+    stack, layers = lifted(plate, clean, list(masks[..., 0]), low, size=plate.shape[:2])
+    assert bool(layers["o0"][scuff][..., 3].min() > 0.2) is kept
+    assert layers["o0"][96, 60, 3] > 0.4
     assert np.abs(recompose(stack) - plate).max() < 2**-10
+
+
+def masks_and_low():
+    """Masks (K, H, W, 1) and the network's layers (K, h, w, 4) of :func:`scene`."""
+    _, _, masks, low = scene()
+    return np.stack(masks)[..., None], low
