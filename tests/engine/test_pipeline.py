@@ -14,6 +14,7 @@ from engine.read_samples import counted_frames, write_movie
 from engine.tiny_clip import FIRST, FRAMES, SIZE, picture, tiny_job, write_clip, write_image
 from penumbra import errors
 from penumbra.job import CameraSettings, CleanPlateSettings, FrameRange, MaskSettings, PlateSettings
+from penumbra.lift import lift_frame
 from penumbra.pipeline import run
 from penumbra.reporting import Reporter
 from penumbra.write import load_manifest, manifest_schema
@@ -71,6 +72,25 @@ def test_every_frame_has_every_layer_and_they_recompose(tmp_path):
     assert (out / "preview" / "contact_sheet.png").stat().st_size > 1000
     assert (out / "preview" / "preview.mp4").stat().st_size > 1000
     assert not (out / ".penumbra" / "frames.npy").exists()
+
+
+def test_layers_of_the_whole_shot_are_gone_over_before_any_frame_is_lifted(tmp_path, monkeypatch):
+    said = []
+
+    def go_over(clip, luma, occupied, layers, check_stop):
+        assert len(clip.numbers) == len(luma) == len(occupied) == len(layers) == FRAMES
+        said.append("gone over")
+        layers[..., 3] = np.maximum(clip.masks, 0.25)
+
+    def lift(plate, clean, masks, low, *rest):
+        said.append(low[..., 3].min())
+        return lift_frame(plate, clean, masks, low, *rest)
+
+    monkeypatch.setattr("penumbra.pipeline.predict.by_lasting_shadows", go_over)
+    monkeypatch.setattr("penumbra.pipeline.layers.lift_frame", lift)
+    write_clip(tmp_path)
+    run(tiny_job(tmp_path), quiet)
+    assert said == ["gone over"] + FRAMES * [0.25]
 
 
 def test_the_same_job_gives_the_same_bytes(tmp_path):

@@ -16,7 +16,7 @@ from penumbra.decompose import CPU, LayerModels, decompose
 from penumbra.errors import JobError, OutOfMemoryError
 from penumbra.events import Event
 from penumbra.frames import WorkingClip
-from penumbra.lift import by_common_fate
+from penumbra.lift import by_common_fate, by_lasting_shadows
 from penumbra.pipeline.scratch import CHECKPOINT
 from penumbra.pipeline.shot import Shot
 from penumbra.pipeline.weights import SHIPPED_WEIGHTS
@@ -85,6 +85,8 @@ def _predict(shot: Shot, clip: WorkingClip, models: LayerModels, path: Path) -> 
     for index, rgba in decompose(clip, models, on_progress=shot.report.step, should_stop=shot.report.should_stop):
         layers[index] = by_common_fate(clip, index, rgba)
         errors.append(_unexplained(clip, index, rgba))
+    luma, occupied = (shot.small.array(name) for name in ("luma", "occupied"))
+    by_lasting_shadows(clip, luma, occupied, layers, shot.report.check_stop)
     return errors
 
 
