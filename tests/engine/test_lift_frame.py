@@ -123,3 +123,28 @@ def masks_and_low():
     """Masks (K, H, W, 1) and the network's layers (K, h, w, 4) of :func:`scene`."""
     _, _, masks, low = scene()
     return np.stack(masks)[..., None], low
+
+
+@pytest.mark.parametrize("relit", [True, False])
+def test_a_shadow_on_foam_over_sand_leaves_foam_behind_unless_the_clean_plate_is_the_users(relit):
+    sand, foam = np.float32([0.75, 0.6, 0.45]), np.float32([0.7, 0.75, 0.8])
+    clean = np.empty((128, 224, 3), np.float32)
+    clean[:] = sand
+    plate, mask = clean.copy(), np.zeros((128, 224), np.float32)
+    plate[40:90, 20:200] = foam
+    mask[20:60, 50:60] = 1
+    plate[mask > 0] = (0.1, 0.1, 0.3)
+    plate[60:66, 56:130] = foam * np.float32([0.4, 0.5, 0.6])
+    low = np.zeros((1, 32, 56, 4), np.float32)
+    low[0, 5:15, 12:15, 3], low[0, 15:17, 14:32, 3] = 0.98, 0.3
+    canvas = Region(0, 0, 224, 128)
+    stack = lift_frame(
+        Plate(1, plate, canvas, canvas), clean, [mask], low, ("o",), np.array([0]), ENCODING, Noise(0.002),
+        Precision.HALF, np.full((128, 224), 0.02, np.float32), relit=relit,
+    )  # fmt: skip
+    under = stack.background[61:65, 70:120].mean(axis=(0, 1))
+    assert bool(np.abs(under - foam).max() < 0.05) is relit
+    assert bool(np.abs(under - sand).max() < 0.05) is not relit
+    assert stack.layers[0].pixels[61:65, 70:120, 3].min() > 0.2
+    assert np.abs(recompose(stack) - plate).max() < 2**-10
+    assert clean[63, 100] == pytest.approx(sand)

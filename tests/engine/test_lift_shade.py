@@ -13,6 +13,7 @@ from penumbra.lift.shade import (
     find_shade,
     fine_size,
     follow,
+    ground_beside,
     near_dark,
     within_reach,
 )
@@ -203,3 +204,41 @@ def test_what_a_mask_leaves_over_of_a_dark_object_is_not_darker_than_around():
     plate, outside = np.full((64, 96, 3), 0.7, np.float32), np.ones((64, 96), bool)
     plate[10:30, 40:60], outside[11:29, 41:59] = 0, False
     assert max(found.max() for found in darker_than_around(plate, outside)) == 0
+
+
+OF_SAND, OF_FOAM, SKYLIT = np.float32([0.75, 0.6, 0.45]), np.float32([0.7, 0.75, 0.8]), np.float32([0.5, 0.6, 0.7])
+WASHED, STREAK = np.s_[40:90, 20:200], np.s_[60:66, 60:130]
+
+
+def beside(*, ground=OF_FOAM, claimed=0.2, shadow=STREAK):
+    """The clean plate, sand, that :func:`ground_beside` makes of a frame where foam has run over sand and a shadow
+    lies on it, claimed so much; None or (H', W', 3).
+    """
+    clean = np.empty((128, 224, 3), np.float32)
+    clean[:] = OF_SAND
+    plate, outside = clean.copy(), np.ones(clean.shape[:2], bool)
+    plate[WASHED] = ground
+    outside[20:58, 50:60] = False
+    plate[~outside] = (0.1, 0.1, 0.3)
+    plate[shadow] = ground * SKYLIT
+    dark, alike = darker_than_around(plate, outside)
+    claims = np.zeros(outside.shape, np.float32)
+    claims[shadow] = claimed
+    return ground_beside(plate, clean, outside, dark, alike > 0.5, claims)
+
+
+def test_under_a_shadow_on_foam_the_background_is_foam():
+    found = beside()
+    np.testing.assert_allclose(found[STREAK], np.broadcast_to(OF_FOAM, (6, 70, 3)), atol=0.02)
+    np.testing.assert_allclose(found[55:59, 70:120], np.broadcast_to(OF_FOAM, (4, 50, 3)), atol=0.05)
+    np.testing.assert_array_equal(found[:35], np.broadcast_to(OF_SAND, (35, 224, 3)))
+    np.testing.assert_array_equal(found[20:40, 50:60], np.broadcast_to(OF_SAND, (20, 10, 3)))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"ground": OF_SAND}, {"claimed": 0.05}, {"shadow": np.s_[60:62, 60:65]}],
+    ids=["on sand", "nobody's", "small"],
+)
+def test_other_shadows_leave_the_clean_plate_as_it_is(given):
+    assert beside(**given) is None

@@ -85,7 +85,7 @@ def follow_frame(
             told = _tell(small, _trust(small, behind, through, left, noise, SUSPICION))
             behind = small.behind + _bounded(told.departure, here) * departs[..., None]
             left = here * (1 - departs * (1 - told.remaining))
-        _apply(clean, encoding.decode(small.behind), encoding.decode(behind))
+        apply_change(clean, encoding.decode(small.behind), encoding.decode(behind))
         # What no model tells of the background is beside the hole, in the frame itself.
         unknown = departs * smoothstep(left / least, *DEPARTS) * (1 - told.known)
         trust = _trust(small, behind, through, left, noise, CLONED_SUSPICION)
@@ -179,7 +179,7 @@ def _bounded(departure: FloatArray, here: FloatArray) -> FloatArray:
     return np.asarray(departure * limit[..., None], np.float32)
 
 
-def _apply(clean: FloatArray, before: FloatArray, after: FloatArray) -> None:
+def apply_change(clean: FloatArray, before: FloatArray, after: FloatArray) -> None:
     """Makes of a clean plate (H, W, 3) that is ``before`` (h, w, 3), made small, one that is ``after``; in place."""
     changed, planes = (after != before).any(-1), relation(before, after)
     for rows, columns in reached(changed, clean.shape):

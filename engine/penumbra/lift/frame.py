@@ -16,6 +16,7 @@ from penumbra.belief import Noise, belief, darkened_alike, multiple, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.frames import BoolArray, Layer, LayerStack, Plate
 from penumbra.lift.astir import APART, astir
+from penumbra.lift.departure import apply_change
 from penumbra.lift.evidence import HALO, certainty, difference
 from penumbra.lift.ground import grain_of, halo_of, lit_again
 from penumbra.lift.ownership import LEAST_ALPHA, Ownership, alphas_of, fit_ownership, pixels_of, reach_of, scaled
@@ -26,6 +27,7 @@ from penumbra.lift.shade import (
     darker_than_around,
     find_shade,
     fine_size,
+    ground_beside,
     near_dark,
     repeated,
     within_reach,
@@ -95,7 +97,8 @@ class _Few(NamedTuple):
     itself (h, w); its shadows; and, each (h, w) in [0, 1], where the background is calm, where it is astir, where the
     plate is much darker than around, where it is dark enough for a shadow or the background is not astir, and where
     the plate is told to show a shadow by what lies around, as the background moves; and its specks (H', W'), at the
-    size shadows are looked at.
+    size shadows are looked at. ``whole`` (H, W, 3): the clean plate with what lies beside shadows where it knows
+    nothing of it.
     """
 
     plate: FloatArray
@@ -109,6 +112,7 @@ class _Few(NamedTuple):
     shady: FloatArray
     told: FloatArray
     specks: BoolArray
+    whole: FloatArray
 
 
 def lift_frame(
@@ -140,7 +144,8 @@ def lift_frame(
         restless: H x W how far the background may be from the clean plate by itself, display units
             (:func:`penumbra.unrest.own_motion`).
         lines: height of the network's whole picture; None where ``low`` is all of it and not a crop.
-        relit: whether the background keeps the plate's grain and texture under effects (:func:`lit_again`).
+        relit: whether the background keeps the plate's grain and texture under effects (:func:`lit_again`), and under
+            a shadow what lies beside it where the clean plate knows nothing of that (:func:`ground_beside`).
 
     Returns:
         The stack, back to front, in DESIGN 4's guarantees: 0 <= alpha <= 1, colour >= 0 and finite, recomposition
@@ -149,11 +154,12 @@ def lift_frame(
     """
     sorted_low = low[np.asarray(order)]
     lines = low.shape[1] if lines is None else lines
-    few = _few(plate.pixels, clean, [masks[i] for i in order], restless, sorted_low[..., 3], lines, encoding, noise)
+    sorted_masks = tuple(masks[i] for i in order)
+    few = _few(plate.pixels, clean, sorted_masks, restless, sorted_low[..., 3], lines, encoding, noise, relit)
     frame = _Frame(
         plate.pixels,
-        clean,
-        tuple(masks[i] for i in order),
+        few.whole,
+        sorted_masks,
         within_reach(few.shade, reach_of(sorted_low[..., 3], lines)),
         few.calm,
         encoding,
@@ -221,7 +227,7 @@ def _many(frame: _Frame, size: FloatArray, tile: Tile) -> FloatArray:
 
 def _few(
     plate: FloatArray, clean: FloatArray, masks: Sequence[FloatArray], restless: FloatArray | None,
-    alphas: FloatArray, lines: int, encoding: DisplayEncoding, noise: Noise,
+    alphas: FloatArray, lines: int, encoding: DisplayEncoding, noise: Noise, relit: bool,
 ) -> _Few:  # fmt: skip
     small = alphas.shape[1:]
     fine = fine_size(plate.shape, small)
@@ -240,6 +246,13 @@ def _few(
     dark, alike = darker_than_around(finer, outside)
     moving = repeated(calm, fine) < 0.5
     told = moving & (alike > 0.5)
+    claimed = repeated(alphas.max(axis=0), fine)
+    beside = ground_beside(finer, behind, outside, dark, told, claimed) if relit else None
+    if beside is not None:
+        clean = clean.copy()
+        apply_change(clean, behind, beside)
+        behind = beside
+        many = multiple(difference(finer, behind, encoding), noise, deviation)
     shady = near_dark(dark) | (repeated(stir, fine) <= 0.5)
     shade = find_shade(finer, behind, coverages, many, moving, dark, shady, told)
     return _Few(
@@ -253,7 +266,8 @@ def _few(
         shrink(dark, small),
         shrink(shady.astype(np.float32), small),
         shrink(told.astype(np.float32), small),
-        find_specks(fine_shown, repeated(alphas.max(axis=0), fine), coverages),
+        find_specks(fine_shown, claimed, coverages),
+        clean,
     )
 
 

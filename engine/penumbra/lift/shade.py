@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.arrays import mean_of_channels
-from penumbra.belief import darkened_alike, smoothstep
+from penumbra.belief import DARKEST, darkened_alike, smoothstep
 from penumbra.color import FloatArray
 from penumbra.frames import BoolArray
 from penumbra.unrest import OUTSIDE
@@ -40,6 +40,14 @@ BESIDE = 0.04  # of the width: what lies around
 DARKER = (0.6, 0.8)  # of the light around, between which a place is much darker
 # How dark a shadow is at least where the background is astir, and how wide its edge there, in fine pixels.
 DARKISH, PENUMBRA = 0.1, 4
+# Fine pixels of a shadow, at least, under which the clean plate is replaced by what lies beside; and how far around it,
+# as the network's small pixels are no finer.
+LEAST_REPLACED, AROUND = 12, 8
+# By how much the lit ground around must differ from the clean plate there, as a share of its light in any channel.
+UNKNOWN = (0.05, 0.1)
+CLAIMS = 0.1  # mean of the network's alpha in such a shadow, at least
+# Of what lies around, that must be lit and outside all masks to tell of the ground; and what the farther of it weighs.
+SEEN, WIDE_SHARE = 0.1, 1e-2
 RIM = 5  # fine pixels across, at the middle of which a mask's edge is
 TOUCH = 9  # pixels across, at the middle of which a mask touches what is in it
 MINE = 0.5  # of the largest share, from which an object is an owner
@@ -164,6 +172,45 @@ def darker_than_around(plate: FloatArray, outside: BoolArray) -> tuple[FloatArra
     clear = np.asarray(cv2.erode(weight, np.ones((RIM, RIM), np.uint8)), np.float32)
     dark = dark * clear
     return dark, dark * darkened_alike(smooth, np.asarray(around, np.float32))
+
+
+def ground_beside(
+    plate: FloatArray, clean: FloatArray, outside: BoolArray, dark: FloatArray, told: BoolArray, claimed: FloatArray
+) -> FloatArray | None:
+    """A fine clean plate (H', W', 3), linear, with the lit ground around in place of its own under shadows that are
+    ``told`` by it, ``claimed`` by the network, and none of the clean plate; None where there is no such shadow.
+
+    Foam runs over sand, a shadow falls on it, and nothing of what the plate shows there is the sand's: the layer would
+    be foam, and sand stand in the middle of the sea. ``plate`` (H', W', 3), linear; the others (H', W').
+    """
+    foreign = told & (darkened_alike(cv2.blur(plate, (3, 3)), cv2.blur(clean, (3, 3))) < 0.5)
+    count, numbers, facts, _ = cv2.connectedComponentsWithStats(foreign.astype(np.uint8))
+    # Dark water amid foam is nobody's.
+    large = (facts[:, cv2.CC_STAT_AREA] >= LEAST_REPLACED) & (_shares(numbers.ravel(), claimed.ravel(), count) > CLAIMS)
+    large[0] = False
+    if not large.any():
+        return None
+    lit = (outside & ~near_dark(dark)).astype(np.float32)
+    many = _nearby(lit)
+    around, known = (
+        _nearby(np.maximum(image, 0) * lit[..., None]) / np.maximum(many, np.float32(1e-6))[..., None]
+        for image in (plate, clean)
+    )
+    # What lies around must be unknown to the clean plate as well.
+    apart = np.abs(around / np.maximum(known, DARKEST) - 1).max(axis=-1)
+    share = smoothstep(np.asarray(apart, np.float32), *UNKNOWN)
+    share *= np.minimum(many / np.float32(WIDE_SHARE * SEEN), 1) * outside
+    share *= cv2.dilate(large[numbers].astype(np.float32), np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8))
+    share = cv2.blur(share, (RIM, RIM)) * outside
+    return np.asarray(clean + share[..., None] * (around - clean), np.float32)
+
+
+def _nearby(values: FloatArray) -> FloatArray:
+    """Means of what lies around, and a little of what lies farther around: a wide shadow hides all that is near."""
+    near, far = 2 * AROUND + 1, 2 * round(BESIDE * values.shape[1]) + 1
+    return np.asarray(
+        cv2.blur(values, (near, near)) + np.float32(WIDE_SHARE) * cv2.blur(values, (far, far)), np.float32
+    )
 
 
 def near_dark(dark: FloatArray) -> BoolArray:
