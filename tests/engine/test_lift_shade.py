@@ -224,7 +224,8 @@ def beside(*, ground=OF_FOAM, claimed=0.2, shadow=STREAK):
     dark, alike = darker_than_around(plate, outside)
     claims = np.zeros(outside.shape, np.float32)
     claims[shadow] = claimed
-    return ground_beside(plate, clean, outside, dark, alike > 0.5, claims)
+    many = multiple(difference(plate, clean, DisplayEncoding()), Noise(0.002), np.zeros(outside.shape, np.float32))
+    return ground_beside(plate, clean, many, outside, dark, alike > 0.5, claims)
 
 
 def test_under_a_shadow_on_foam_the_background_is_foam():

@@ -82,9 +82,9 @@ def test_layers_of_the_whole_shot_are_gone_over_before_any_frame_is_lifted(tmp_p
         said.append("gone over")
         layers[..., 3] = np.maximum(clip.masks, 0.25)
 
-    def lift(plate, clean, masks, low, *rest):
+    def lift(plate, clean, masks, low, *rest, **named):
         said.append(low[..., 3].min())
-        return lift_frame(plate, clean, masks, low, *rest)
+        return lift_frame(plate, clean, masks, low, *rest, **named)
 
     monkeypatch.setattr("penumbra.pipeline.predict.by_lasting_shadows", go_over)
     monkeypatch.setattr("penumbra.pipeline.layers.lift_frame", lift)

@@ -247,7 +247,7 @@ def _few(
     moving = repeated(calm, fine) < 0.5
     told = moving & (alike > 0.5)
     claimed = repeated(alphas.max(axis=0), fine)
-    beside = ground_beside(finer, behind, outside, dark, told, claimed) if relit else None
+    beside = ground_beside(finer, behind, many, outside, dark, told, claimed) if relit else None
     if beside is not None:
         clean = clean.copy()
         apply_change(clean, behind, beside)

@@ -175,15 +175,19 @@ def darker_than_around(plate: FloatArray, outside: BoolArray) -> tuple[FloatArra
 
 
 def ground_beside(
-    plate: FloatArray, clean: FloatArray, outside: BoolArray, dark: FloatArray, told: BoolArray, claimed: FloatArray
-) -> FloatArray | None:
+    plate: FloatArray, clean: FloatArray, many: FloatArray, outside: BoolArray, dark: FloatArray, told: BoolArray,
+    claimed: FloatArray,
+) -> FloatArray | None:  # fmt: skip
     """A fine clean plate (H', W', 3), linear, with the lit ground around in place of its own under shadows that are
     ``told`` by it, ``claimed`` by the network, and none of the clean plate; None where there is no such shadow.
 
     Foam runs over sand, a shadow falls on it, and nothing of what the plate shows there is the sand's: the layer would
-    be foam, and sand stand in the middle of the sea. ``plate`` (H', W', 3), linear; the others (H', W').
+    be foam, and sand stand in the middle of the sea. ``plate`` (H', W', 3), linear; the others (H', W'), ``many`` how
+    many times the threshold the two differ.
     """
-    foreign = told & (darkened_alike(cv2.blur(plate, (3, 3)), cv2.blur(clean, (3, 3))) < 0.5)
+    # Ground beside a bright streak is darker than around, too, but as the clean plate has it.
+    foreign = told & (many > CERTAIN)
+    foreign &= darkened_alike(cv2.blur(plate, (3, 3)), cv2.blur(clean, (3, 3))) < 0.5
     count, numbers, facts, _ = cv2.connectedComponentsWithStats(foreign.astype(np.uint8))
     # Dark water amid foam is nobody's.
     large = (facts[:, cv2.CC_STAT_AREA] >= LEAST_REPLACED) & (_shares(numbers.ravel(), claimed.ravel(), count) > CLAIMS)
@@ -191,15 +195,15 @@ def ground_beside(
     if not large.any():
         return None
     lit = (outside & ~near_dark(dark)).astype(np.float32)
-    many = _nearby(lit)
+    seen = _nearby(lit)
     around, known = (
-        _nearby(np.maximum(image, 0) * lit[..., None]) / np.maximum(many, np.float32(1e-6))[..., None]
+        _nearby(np.maximum(image, 0) * lit[..., None]) / np.maximum(seen, np.float32(1e-6))[..., None]
         for image in (plate, clean)
     )
     # What lies around must be unknown to the clean plate as well.
     apart = np.abs(around / np.maximum(known, DARKEST) - 1).max(axis=-1)
     share = smoothstep(np.asarray(apart, np.float32), *UNKNOWN)
-    share *= np.minimum(many / np.float32(WIDE_SHARE * SEEN), 1) * outside
+    share *= np.minimum(seen / np.float32(WIDE_SHARE * SEEN), 1) * outside
     share *= cv2.dilate(large[numbers].astype(np.float32), np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8))
     share = cv2.blur(share, (RIM, RIM)) * outside
     return np.asarray(clean + share[..., None] * (around - clean), np.float32)
