@@ -71,11 +71,13 @@ def test_where_an_object_hides_the_ground_or_it_is_black_the_clean_plate_stays()
     np.testing.assert_allclose(found[65:75, 105:135], clean[65:75, 105:135], rtol=1e-5)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -0.5, 3e4])
-def test_a_pixel_that_is_no_light_spoils_nothing(value):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -0.5, 3e4, 1e20, -1e20, 9e29])
+@pytest.mark.parametrize("behind", [0.3, 0.0, 1e20])
+def test_a_pixel_that_is_no_light_spoils_nothing(value, behind):
     clean, ground, left = scene()
     plate = ground * left
     plain = lit(plate, clean)
+    clean[50, 50, 1] = behind
     plate[50, 50, 1] = value
     found = lit(plate, clean)
     assert np.isfinite(found).all()

@@ -22,6 +22,8 @@ GRAINY = (0.25 / 255, 0.5 / 255)
 LINES = 270  # of the plate, for each pixel to either side that an effect is smoothed over
 LEAST = 2  # pixels
 DARKEST = np.float32(2.0**-16)  # linear; added to both, lest black be divided by black
+# Linear, and how many times the light: more is told apart from nothing.
+BRIGHTEST, MOST_LEFT = np.float32(65504.0), np.float32(16)
 # Of the light, that an effect leaves: between these the ground begins to be hidden, whose grain would be multiplied.
 LEFT = (0.04, 0.1)
 
@@ -56,8 +58,10 @@ def lit_again(
     """
     shown, behind = finite(plate), np.maximum(finite(clean), 0)
     divisor = behind + DARKEST
-    left = cv2.divide(shown + DARKEST, divisor)
-    smooth = _smoothed(left, shown, divisor, encoding, noise, lines)
+    left = cv2.divide(np.clip(shown, -BRIGHTEST, BRIGHTEST) + DARKEST, np.minimum(divisor, BRIGHTEST))
+    # Sums over windows would keep what is lost beside so large a value.
+    np.clip(left, -MOST_LEFT, MOST_LEFT, out=left)
+    smooth = _smoothed(left, np.clip(shown, 0, BRIGHTEST), np.minimum(divisor, BRIGHTEST), encoding, noise, lines)
     share = smoothstep(smooth.min(axis=-1), *LEFT) * free if smooth.min() < LEFT[1] else free
     lit = cv2.divide(left, np.maximum(smooth, np.float32(LEFT[0])))
     lit -= 1
