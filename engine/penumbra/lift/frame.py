@@ -345,15 +345,14 @@ def _lift(
     Only the pixels that show an effect or lie in a mask are solved, a third of such tiles: all others are the plate's.
     """
     _keep(frame, tile, precision, background)
-    owned = effects[tile] > 0
-    for mask in frame.masks:
-        owned |= mask[tile] > 0
+    covered = np.maximum.reduce([mask[tile] for mask in frame.masks])
+    owned = (effects[tile] > 0) | (covered > 0)
     held = np.flatnonzero(owned)
     if not len(held):
         return
     alphas, colours = alphas_of(ownership, frame.masks, effects, tile, held)
-    plate, clean = (pixels_of(image, held) for image in (frame.plate[tile], _ground(frame, tile, owned)))
-    outside = np.maximum.reduce([pixels_of(mask[tile], held) for mask in frame.masks]) < OUTSIDE
+    plate, clean = (pixels_of(image, held) for image in (frame.plate[tile], _ground(frame, tile, owned, covered)))
+    outside = pixels_of(covered, held) < OUTSIDE
     solved, raised, premultiplied = solve(plate, clean, alphas, colours, presence(alphas), precision, outside)
     _put(background[tile], owned, solved)
     rows, columns = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(tile, window, strict=True))
@@ -361,13 +360,15 @@ def _lift(
         _put(layer[rows, columns], owned, (*colour, alpha))
 
 
-def _ground(frame: _Frame, tile: Tile, owned: BoolArray) -> FloatArray:
-    """The background of a tile (H, W, 3), >= 0, where something of it is ``owned`` (H, W)."""
+def _ground(frame: _Frame, tile: Tile, owned: BoolArray, covered: FloatArray) -> FloatArray:
+    """The background of a tile (H, W, 3), >= 0, where something of it is ``owned`` (H, W); ``covered`` (H, W): the
+    largest coverage of all masks.
+    """
     # Resampled beside a flare, a clean plate undershoots by thousands, which no half could cancel again.
     ground = np.maximum(frame.clean[tile], 0)
     if not frame.relit or grain_of(frame.noise) == 0:
         return ground
-    effects = owned & _ground_shows(frame, tile)
+    effects = owned & _ground_shows(frame, tile, covered)
     if not effects.any():
         return ground
     lines, shape = len(frame.plate), frame.plate.shape
@@ -383,9 +384,8 @@ def _ground(frame: _Frame, tile: Tile, owned: BoolArray) -> FloatArray:
     return ground
 
 
-def _ground_shows(frame: _Frame, tile: Tile) -> BoolArray:
+def _ground_shows(frame: _Frame, tile: Tile, covered: FloatArray) -> BoolArray:
     """Where a tile shows ground: outside all masks, and under soft edges where nothing differs from the clean plate."""
-    covered = np.maximum.reduce([mask[tile] for mask in frame.masks])
     shows: BoolArray = covered < OUTSIDE
     soft = ~shows & (covered < OPAQUE)
     if soft.any():

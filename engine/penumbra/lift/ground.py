@@ -30,7 +30,7 @@ LEFT = (0.04, 0.1)
 
 def halo_of(lines: int) -> int:
     """Pixels around a part of a plate of so many lines that :func:`lit_again` looks at."""
-    return 2 * max(LEAST, round(lines / LINES))
+    return 2 * _radius(lines)
 
 
 def grain_of(noise: Noise) -> float:
@@ -80,8 +80,7 @@ def _smoothed(
 
     Means and variances change slowly enough to be told steps apart (He and Sun, Fast Guided Filter, 2015).
     """
-    radius = max(LEAST, round(lines / LINES))
-    step, side = max(1, radius // LEAST), 2 * LEAST + 1
+    step, side = _radius(lines) // LEAST, 2 * LEAST + 1
     size = (-(-left.shape[0] // step), -(-left.shape[1] // step))
     mean, square, here, behind = (_fewer(image, size) for image in (left, left * left, shown, divisor))
     # As much light as noise is in display units.
@@ -98,6 +97,11 @@ def _smoothed(
     smooth *= left
     smooth += cv2.cvtColor(planes, cv2.COLOR_RGBA2RGB)
     return smooth
+
+
+def _radius(lines: int) -> int:
+    """Pixels to either side that an effect is smoothed over."""
+    return max(LEAST, round(lines / LINES))
 
 
 def _fewer(image: FloatArray, size: tuple[int, int]) -> FloatArray:
