@@ -101,8 +101,9 @@ def picture(*changes, restless=0.0, moving=False, astir=False):
     deviation, moves = np.full((64, 96), restless, np.float32), np.full((64, 96), moving)
     many = multiple(difference(plate, clean, DisplayEncoding()), Noise(0.0005), deviation)
     dark, alike = darker_than_around(plate, mask < 0.02)
-    shady = np.full(dark.shape, not astir) | near_dark(dark)
-    return find_shade(plate, clean, [mask], many, moves, dark, shady, moves & (alike > 0.5))
+    stirring = np.full(dark.shape, astir)
+    shady = ~stirring | near_dark(dark)
+    return find_shade(plate, clean, [mask], many, moves, dark, shady, moves & (alike > 0.5), stirring)
 
 
 WHITE, DARK = (2.0, 2.2, 2.4), (0.5, 0.5, 0.5)
@@ -129,11 +130,20 @@ WET, SHADOW = ((40, 64), (0, 96), (0.8, 0.8, 0.8)), ((40, 44), (20, 60), (0.2, 0
 
 
 @pytest.mark.parametrize(
-    ("ground", "moving", "claimed", "stays"),
-    [(WET, True, 5, False), (WET, True, 20, True), (WET, False, 0, True), (SHADOW, True, 0, True)],
+    ("ground", "moving", "astir", "claimed", "stays"),
+    [
+        (WET, True, False, 5, False),
+        (WET, True, False, 20, True),
+        (WET, False, False, 0, True),
+        (SHADOW, True, False, 0, True),
+        (SHADOW, True, True, 5, False),
+        (SHADOW, True, True, 20, True),
+    ],
 )
-def test_wet_sand_is_nobodys_unless_the_network_claims_much_of_it(ground, moving, claimed, stays):
-    shade = picture(ground, moving=moving)
+def test_wet_sand_and_the_hollows_of_waves_are_nobodys_unless_the_network_claims_much(
+    ground, moving, astir, claimed, stays
+):
+    shade = picture(ground, moving=moving, astir=astir)
     alphas = np.zeros((1, 16, 24), np.float32)
     alphas[0, 10:, :claimed] = 0.03
     told, wet = shade.told(alphas)

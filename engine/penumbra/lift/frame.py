@@ -15,7 +15,7 @@ from penumbra.arrays import holds_anything
 from penumbra.belief import Noise, belief, darkened_alike, multiple, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.frames import BoolArray, Layer, LayerStack, Plate
-from penumbra.lift.astir import APART, astir
+from penumbra.lift.astir import APART, STIRS, astir, find_waves, led_to
 from penumbra.lift.departure import apply_change
 from penumbra.lift.evidence import HALO, certainty, difference
 from penumbra.lift.ground import grain_of, halo_of, lit_again
@@ -96,9 +96,9 @@ class _Few(NamedTuple):
     """A frame at the network's size: plate and clean plate (h, w, 3), masks (K, h, w), what the background does by
     itself (h, w); its shadows; and, each (h, w) in [0, 1], where the background is calm, where it is astir, where the
     plate is much darker than around, where it is dark enough for a shadow or the background is not astir, and where
-    the plate is told to show a shadow by what lies around, as the background moves; and its specks (H', W'), at the
-    size shadows are looked at. ``whole`` (H, W, 3): the clean plate with what lies beside shadows where it knows
-    nothing of it.
+    the plate is told to show a shadow by what lies around, as the background moves; and specks and waves (H', W'), at
+    the size shadows are looked at, which are ``nobodys``. ``whole`` (H, W, 3): the clean plate with what lies beside
+    shadows where it knows nothing of it.
     """
 
     plate: FloatArray
@@ -111,7 +111,7 @@ class _Few(NamedTuple):
     dark: FloatArray
     shady: FloatArray
     told: FloatArray
-    specks: BoolArray
+    nobodys: BoolArray
     whole: FloatArray
 
 
@@ -173,7 +173,7 @@ def lift_frame(
     _for_tiles(tiles_of((height, width)), lambda tile: _show(frame, tile, shown))
     ownership, effects = _fit(frame, few, sorted_low, shown, lines), shown.effects
     _complete(frame, few.shade, ownership.followed, shown)
-    _forget(few.specks, effects)
+    _forget(few.nobodys, effects)
     owned, plain = _divided(frame, ownership, effects)
     background = np.empty((height, width, 3), np.float32)
     _for_tiles(plain, lambda tile: _keep(frame, tile, precision, background))
@@ -241,9 +241,9 @@ def _few(
     unrest = _around_wide(few_restless, scaled(SURF, lines))
     owned = np.maximum(alphas.max(axis=0) - LEAST_ALPHA, covered.max(axis=0))
     fine_shown = smoothstep(many, 1, 2) * outside
-    stir = astir(shrink(fine_shown, small), owned, unrest, scaled(APART, lines))
-    calm = (1 - smoothstep(unrest, *RESTLESS)) * (1 - stir)
     dark, alike = darker_than_around(finer, outside)
+    stir = astir(shrink(fine_shown * ~led_to(fine_shown, dark, owned), small), owned, unrest, scaled(APART, lines))
+    calm = (1 - smoothstep(unrest, *RESTLESS)) * (1 - stir)
     moving = repeated(calm, fine) < 0.5
     told = moving & (alike > 0.5)
     claimed = repeated(alphas.max(axis=0), fine)
@@ -253,8 +253,10 @@ def _few(
         apply_change(clean, behind, beside)
         behind = beside
         many = multiple(difference(finer, behind, encoding), noise, deviation)
-    shady = near_dark(dark) | (repeated(stir, fine) <= 0.5)
-    shade = find_shade(finer, behind, coverages, many, moving, dark, shady, told)
+    stirring = repeated(stir, fine) > STIRS
+    shady = near_dark(dark) | ~stirring
+    shade = find_shade(finer, behind, coverages, many, moving, dark, shady, told, stirring)
+    beyond = np.maximum(alphas - LEAST_ALPHA - covered, 0).max(axis=0)
     return _Few(
         shrink(finer, small),
         shrink(behind, small),
@@ -266,7 +268,8 @@ def _few(
         shrink(dark, small),
         shrink(shady.astype(np.float32), small),
         shrink(told.astype(np.float32), small),
-        find_specks(fine_shown, claimed, coverages),
+        find_specks(fine_shown, claimed, coverages)
+        | find_waves(shady | (shade.numbers > 0), coverages, repeated(beyond, fine)),
         clean,
     )
 
@@ -305,12 +308,12 @@ def _complete(frame: _Frame, shade: Shade, followed: NDArray[np.bool_], shown: _
         np.maximum(shown.effects[tile], smoothstep(many, FAINT, 2 * FAINT) * weight, out=shown.effects[tile])
 
 
-def _forget(specks: BoolArray, effects: FloatArray) -> None:
-    """Takes specks out of the effects, in place."""
-    if not specks.any():
+def _forget(nobodys: BoolArray, effects: FloatArray) -> None:
+    """Takes what is nobody's out of the effects, in place."""
+    if not nobodys.any():
         return
-    gate = specks[None].astype(np.float32)
-    for tile in reached(specks, effects.shape):
+    gate = nobodys[None].astype(np.float32)
+    for tile in reached(nobodys, effects.shape):
         effects[tile] *= 1 - enlarge(gate, effects.shape, *tile)[0]
 
 

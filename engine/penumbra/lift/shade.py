@@ -54,7 +54,7 @@ MINE = 0.5  # of the largest share, from which an object is an owner
 # Of a shadow's certain part, that its owner has before it is followed: where it touches him, and elsewhere.
 LEAST_OWNED = (0.02, 0.1)
 # Of the certain part of what darkens where the background moves by itself: how much must be much darker than around, or
-# else claimed by the network, by any alpha above the first, for it to be a shadow.
+# else claimed by the network, by any alpha above the first, for it to be a shadow. Where it is astir, the latter.
 LEAST_DARK, CLAIMED, LEAST_CLAIMED = 0.25, 0.02, 0.3
 
 
@@ -64,7 +64,7 @@ class Shade:
     by number, 0 where there is none; and how surely it ``darkens`` as a shadow does, in [0, 1]. ``touched`` (K, N):
     which objects' masks each of the N numbers touches. ``held`` (K, H', W'): what differs overwhelmingly, of whatever
     kind, and lies wholly at an object's hand: a racket that its mask leaves out. ``doubtful`` (N,): which numbers may
-    be wet sand, that is as dark where nobody is.
+    be wet sand or a wave, that is as dark where nobody is.
     """
 
     certain: BoolArray
@@ -103,11 +103,11 @@ def fine_size(plate: tuple[int, ...], small: tuple[int, int]) -> tuple[int, int]
 
 def find_shade(
     plate: FloatArray, clean: FloatArray, masks: Sequence[FloatArray], many: FloatArray, moving: BoolArray,
-    dark: FloatArray, shady: BoolArray, alike: BoolArray,
+    dark: FloatArray, shady: BoolArray, alike: BoolArray, stirring: BoolArray,
 ) -> Shade:  # fmt: skip
     """The shadows of a fine picture: (H', W', 3) plate and clean plate, linear; per object (H', W') coverage; how many
     times the threshold they differ; where the background moves by itself or may; where the plate is much darker than
-    around, in [0, 1]; where shadows may be at all; and where one is, by what lies around.
+    around, in [0, 1]; where shadows may be at all; where one is, by what lies around; where the background is astir.
     """
     outside = np.maximum.reduce(masks) < OUTSIDE
     # Water beside somebody differs overwhelmingly as well.
@@ -127,8 +127,11 @@ def find_shade(
     chained = certain | (_bridged(certain) & able)
     count, numbers = cv2.connectedComponents(chained)
     touched = np.stack([_touching(np.where(certain > 0, numbers, 0), count, mask) for mask in masks])
-    moves, darkness = (_shares(numbers[certain > 0], image[certain > 0], count) for image in (moving, dark))
-    doubtful = (moves > 0.5) & (darkness <= LEAST_DARK)
+    moves, darkness, stirs = (
+        _shares(numbers[certain > 0], image[certain > 0], count) for image in (moving, dark, stirring)
+    )
+    # The hollow of a wave is dark, too.
+    doubtful = (moves > 0.5) & ((darkness <= LEAST_DARK) | (stirs > 0.5))
     return Shade(certain > 0, np.asarray(numbers), darkens, touched, held, doubtful)
 
 
