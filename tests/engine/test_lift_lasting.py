@@ -228,6 +228,32 @@ def test_two_shadows_that_run_together_are_left():
         np.testing.assert_allclose(shot.owned(after, t, 1), shot.owned(shot.layers, t, 1), atol=0.01)
 
 
+def beside_legs(shot, t):
+    """(h, w) the small pixels beside the first object's mask that no shadow fills, at the height of the other's."""
+    spilt = cv2.GaussianBlur(shot.masks[t, 0], (3, 3), 0.7)
+    shadow = shrink(shot.shadows[t].max(axis=0).astype(np.float32), SMALL) > 0
+    there = (
+        (spilt > 0.02) & (shot.masks[t].max(axis=0) == 0) & (cv2.dilate(shadow.astype(np.uint8), np.ones((3, 3))) == 0)
+    )
+    there[:18] = there[24:] = False
+    return there
+
+
+@pytest.mark.parametrize(("claimed", "kept"), [(0.05, 0.0), (0.0, 0.08)])
+def test_what_is_spilt_of_legs_is_no_claim_where_the_shadow_behind_them_goes_on(claimed, kept):
+    shot = passing()
+    for t in BEHIND:
+        there = beside_legs(shot, t)
+        assert there.any()
+        shot.layers[t, 0, there, 3] = LEAST + 0.08
+        shot.layers[t, 1, there, 3] = LEAST + claimed
+    after = shot.given()
+    for t in BEHIND:
+        there = beside_legs(shot, t)
+        np.testing.assert_allclose(after[t, 0, there, 3], LEAST + kept, atol=0.005)
+        np.testing.assert_allclose(after[t, 1, there, 3], LEAST + claimed, atol=0.005)
+
+
 def test_a_stop_asked_for_is_heeded():
     class Stopped(Exception):
         pass

@@ -44,6 +44,10 @@ MEMORY = 24  # frames for which a shadow is followed at most, and never for more
 # Optical depth that what has an owner is claimed with at least: more than the lift asks of any effect, be it where the
 # background is astir (an alpha of 0.15).
 GIVEN = np.float32(0.2)
+# Standard deviation, in small pixels, with which the network spills an object into what lies beside its mask; the alpha
+# that another layer claims there, from none to enough for the spilt to count for nothing; and how far from what is
+# known of a shadow it may go on, in small pixels of 64 lines.
+SPILL, RIVAL, ONWARD = 0.7, (0.0, 0.01), 6
 _LINEAR = srgb_decode(np.linspace(0, 1, 256, dtype=np.float32))  # light of every value of 8 bits
 
 
@@ -267,8 +271,23 @@ def _given(alphas: FloatArray, masks: FloatArray, parts: _Parts, owners: BoolArr
     open_ = owners & ~parts.sure & ~parts.settled
     covers = np.stack([_cover(parts, mine, masks.shape[1:]) for mine in open_])
     given = depth * (1 - np.minimum(covers.sum(axis=0), 1)) + depth.sum(axis=0) * covers
-    least = GIVEN * np.stack([_cover(parts, mine, masks.shape[1:]) for mine in owners])
-    return np.asarray(np.clip(alphas - beyond - np.expm1(-np.maximum(given, least)), 0, 1), np.float32)
+    led = np.stack([_cover(parts, mine, masks.shape[1:]) for mine in owners])
+    claimed = -np.expm1(-np.maximum(given, GIVEN * led)) - _spilt(beyond, masks, led)
+    return np.asarray(np.clip(alphas - beyond + np.maximum(claimed, 0), 0, 1), np.float32)
+
+
+def _spilt(beyond: FloatArray, masks: FloatArray, led: FloatArray) -> FloatArray:
+    """(K, h, w) what layers claim ``beyond`` their masks that is but spilt from these, where another layer claims what
+    its object's shadow goes on to: of which ``led`` (K, h, w) is known to be its.
+
+    Between two legs a small pixel is mostly leg to the network, whatever shadow lies there.
+    """
+    spilt = np.stack([np.maximum(cv2.GaussianBlur(mask, (3, 3), SPILL) - mask, 0) for mask in masks])
+    side = 2 * scaled(ONWARD, masks.shape[1]) + 1
+    near = np.stack([cv2.dilate(one, np.ones((side, side), np.uint8)) > 0 for one in led])
+    claims = np.maximum(beyond - spilt, 0) * near
+    others = np.stack([np.delete(claims, index, axis=0).max(axis=0) for index in range(len(masks))])
+    return np.asarray(np.minimum(spilt, beyond) * smoothstep(others, *RIVAL), np.float32)
 
 
 def _cover(parts: _Parts, mine: BoolArray, size: tuple[int, ...]) -> FloatArray:
