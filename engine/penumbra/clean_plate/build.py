@@ -35,6 +35,7 @@ from penumbra.clean_plate.mosaic import (
     plan_mosaics,
     tiles_of,
 )
+from penumbra.clean_plate.repeats import Repeats
 from penumbra.clean_plate.restless import (
     SmallFrames,
     add_small_frame,
@@ -73,13 +74,15 @@ class _Source:
     """The clip as this stage reads it: by index, exposure and the lens's shading evened out, with masks turned into
     what is free of them.
 
-    ``size``: a frame's height and width; ``light`` (H, W): the lens's, None where it is the same everywhere.
+    ``size``: a frame's height and width; ``light`` (H, W): the lens's, None where it is the same everywhere;
+    ``grainless``: whether frames have no grain.
     """
 
     kept: KeptFrames
     gains: FloatArray
     size: tuple[int, int]
     light: FloatArray | None = None
+    grainless: bool = False
 
     def plate(self, index: int, window: tuple[slice, slice] = np.s_[:, :]) -> FloatArray:
         """The part of a frame in a window of rows and columns."""
@@ -191,14 +194,16 @@ def _built(
     source = _Source(kept, np.ones((count, 3), np.float32), size)
     # A lens is told by a camera that turns alone.
     ceiling = None if all(mosaic.still for mosaic in mosaics) else Ceiling()
-    thumbnails, small = _first_look(source, size, count, WATCHED * limits.samples, folder, tick, ceiling)
+    repeats = Repeats()
+    thumbnails, small = _first_look(source, size, count, WATCHED * limits.samples, folder, tick, repeats, ceiling)
     gains = estimate_gains(thumbnails, mosaics, folder)
     shading = estimate_shading(thumbnails, mosaics, gains)
     if shading:
         _even_out(thumbnails.colour, shading.at(thumbnail_size(size))[..., None])
         _even_out(small.light, shading.at((small.light.shape[1], small.light.shape[2])))
         gains = estimate_gains(thumbnails, mosaics, folder)
-    source = replace(source, gains=gains, light=shading.at(size) if shading else None)
+    light = shading.at(size) if shading else None
+    source = replace(source, gains=gains, light=light, grainless=repeats.grainless)
     for which, mosaic in enumerate(mosaics):
         _write_mosaic(source, mosaic, tiles[which], thumbnails, folder, which, limits, tick)
         _write_small(restless_path(folder, which), restlessness(small, mosaic, gains, limits.encoding))
@@ -214,9 +219,11 @@ def _built(
 
 def _first_look(
     source: _Source, size: tuple[int, int], count: int, watched: int, folder: Path, tick: _Progress,
-    ceiling: Ceiling | None,
+    repeats: Repeats, ceiling: Ceiling | None,
 ) -> tuple[Thumbnails, SmallFrames]:  # fmt: skip
-    """Every frame once: thumbnails of all, and some small for what moves by itself; ``ceiling`` sees each, too."""
+    """Every frame once: thumbnails of all, and some small for what moves by itself; ``repeats`` and ``ceiling`` see
+    each, too.
+    """
     height, width = thumbnail_size(size)
     colour, free = room_for((count, height, width, 3), folder), room_for((count, height, width), folder)
     spread = np.unique(np.linspace(0, count - 1, min(count, watched)).astype(int))
@@ -230,6 +237,7 @@ def _first_look(
         return plate
 
     for plate in in_order(look, count, min(FRAMES_AT_ONCE, thread_count())):
+        repeats.add(plate)
         if ceiling is not None:
             ceiling.add(plate)
     return Thumbnails(colour, free, (size[0] / height, size[1] / width)), small
@@ -297,7 +305,7 @@ def _tile_median(
     chosen = [able[k] for k in np.unique(np.linspace(0, len(able) - 1, many).astype(int))]
     stack, farness = _samples(source, mosaic, tile, chosen, tick)
     around = max(1, round(AROUND * source.size[1]))
-    median, seen = median_background(stack, farness, limits.encoding, around)
+    median, seen = median_background(stack, farness, limits.encoding, around, source.grainless)
     del stack
     rest = [index for index in able if index not in set(chosen)]
     _look_further(source, mosaic, tile, thumbnails, rest, median, seen, tick)

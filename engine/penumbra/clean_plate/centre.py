@@ -25,13 +25,16 @@ STEPS, STRIDE = 4, np.float32(1.5)
 # samples that are far know less of grain; and by no more than a step of 8 bits, in display units: more is a shadow.
 FAR_COUNTS = np.array([0, *(0.25 ** (len(DISTANCES) - step) for step in range(len(DISTANCES) + 1)), 1], np.float32)
 FAR_OVER, FAR_MOST = 9, 1 / 255
+# Of the samples near the centre, by what they count, those of a clip without grain that are no brighter than the
+# background: what is off by less than is seen is so to the dark side.
+NO_BRIGHTER = np.float32(0.75)
 HALO = 4  # pixels around a block that its samples' distances are told from; even, as they are of pairs of pixels
 BORDER = HALO + FAR_OVER // 2  # pixels around a place, even, that tell of it
 AT_ONCE = 400_000  # values worked on together: they stay in the processor's cache
 
 
 def centred(
-    median: FloatArray, samples: FloatArray, farness: NDArray[np.uint8], encoding: DisplayEncoding
+    median: FloatArray, samples: FloatArray, farness: NDArray[np.uint8], encoding: DisplayEncoding, grainless: bool
 ) -> FloatArray:
     """Medians (H, W, 3) of linear samples (H, W, 3, S), NaN where there is none, moved to the centre of those near.
 
@@ -40,7 +43,8 @@ def centred(
     measured anew about each centre, as it shrinks where the centre leaves what drew it. Distances are in display units,
     over the three channels together, as a shadow darkens all of them, and of the mean over 6 x 6 pixels: grain is
     nobody's shadow, and what passes is wider than a pixel. Of those near, the farther from any mask (``farness``, of
-    H, W, S) the more a sample counts.
+    H, W, S) the more a sample counts. Where a clip is ``grainless``, not their mean is taken but one of them: there
+    what is shown is shown exactly, and what differs by a step of 8 bits is somebody's faintest shadow.
     """
     channels, many = samples.shape[2:]
     side = max(HALO, 2 * (math.isqrt(AT_ONCE // (channels * many)) // 2))
@@ -50,15 +54,17 @@ def centred(
         wide, inner = widened(block, median.shape, HALO)
         apart = samples[wide] - median[wide][..., None]
         units = np.asarray(np.square(encoding.slope(median[wide])) / channels, np.float32)
-        move, further = _towards_centre(apart, FAR_COUNTS[farness[wide]], units)
+        move, further = _towards_centre(apart, FAR_COUNTS[farness[wide]], units, grainless)
         centres[block] += move[inner]
         farther[block] = further[inner]
     return centres + _smooth(farther * (np.abs(farther) * encoding.slope(median) < FAR_MOST))
 
 
-def _towards_centre(apart: FloatArray, counts: FloatArray, units: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _towards_centre(
+    apart: FloatArray, counts: FloatArray, units: FloatArray, grainless: bool
+) -> tuple[FloatArray, FloatArray]:
     """By how much (H, W, 3) medians move that samples are ``apart`` from (H, W, 3, S; 0 for NaN afterwards), and how
-    much more where samples count (H, W, S).
+    much more where samples count (H, W, S) and have grain.
 
     ``units`` (H, W, 3): what squares of light count in the square of a distance.
     """
@@ -73,6 +79,8 @@ def _towards_centre(apart: FloatArray, counts: FloatArray, units: FloatArray) ->
     weight = weight.repeat(2, 0)[: len(seen)].repeat(2, 1)[:, : seen.shape[1]] * seen
     # Where no sample is within reach the median stays.
     near = _mean(weight, apart, np.float32(0))
+    if grainless:
+        return _bright(weight * counts, apart, near), np.zeros_like(near)
     return near, _mean(weight * counts, apart, near) - near
 
 
@@ -102,6 +110,25 @@ def _mean(weight: FloatArray, apart: FloatArray, otherwise: FloatArray | np.floa
     total = weight.sum(-1)[..., None]
     found, total = total > 0, np.where(total > 0, total, 1)
     return np.where(found, np.einsum("yxs,yxcs->yxc", weight, apart) / total, otherwise).astype(np.float32, copy=False)
+
+
+def _bright(weight: FloatArray, apart: FloatArray, otherwise: FloatArray) -> FloatArray:
+    """(H, W, 3) the sample of (H, W, 3, S) than which ``NO_BRIGHTER`` of them are no brighter, by what they count
+    (H, W, S); otherwise where none does.
+    """
+    counted = weight[:, :, None] > 0
+    most = np.max(apart, axis=-1, where=counted, initial=-np.inf)
+    least = np.min(apart, axis=-1, where=counted, initial=np.inf)
+    bright = np.where(np.isfinite(most), most, otherwise)
+    # Most of such a clip shows the same at all frames.
+    differ = np.nonzero(least < most)
+    values, counts = apart[differ], weight[differ[:2]]
+    rank = np.argsort(values, axis=-1)
+    total = np.cumsum(np.take_along_axis(counts, rank, -1), axis=-1)
+    # Rounding must not ask for more than all of them.
+    at = (total < NO_BRIGHTER * total[:, -1:]).sum(axis=-1, keepdims=True)
+    bright[differ] = np.take_along_axis(values, np.take_along_axis(rank, at, -1), -1)[:, 0]
+    return np.asarray(bright, np.float32)
 
 
 def _smooth(values: FloatArray) -> FloatArray:

@@ -42,13 +42,14 @@ RESTING = 0.5  # of the pixels around, that must be calm: in surf too much is po
 
 
 def median_background(
-    stack: FloatArray, farness: NDArray[np.uint8], encoding: DisplayEncoding, around: int
+    stack: FloatArray, farness: NDArray[np.uint8], encoding: DisplayEncoding, around: int, grainless: bool = False
 ) -> tuple[FloatArray, BoolArray]:
     """The background (H, W, 3) of a tile, and where anything is known (H, W).
 
     ``stack`` (H, W, 3, S): samples, linear, NaN where one does not see the place; ``farness`` (H, W, S): 0 there, else
-    the more the farther the nearest mask was. The median over all samples, as the paper has it, moved to the centre of
-    the samples around it, since a shadow that passes draws the median to its side; where the farthest
+    the more the farther the nearest mask was; ``grainless``: whether what is shown is shown exactly. The median over
+    all samples, as the paper has it, moved to the centre of the
+    samples around it, since a shadow that passes draws the median to its side; where the farthest
     samples clearly agree on something else, their median: a shadow or reflection that lies on a place for most of the
     clip does so while its maker is near. Where a place is dark only while an object is near, and otherwise like the
     calm ground within ``around`` pixels, the ground; and where it is dark for most of the time as by a shadow, and at
@@ -64,7 +65,7 @@ def median_background(
     seldom = known & (count <= SELDOM * stack.shape[-1])
     dim = _share_of(ordered, count, 1 / 6) if seldom.any() else None
     del ordered
-    median = centred(median, stack, farness, encoding)
+    median = centred(median, stack, farness, encoding, grainless)
     calm = known & (spread < max(CALM[0] * DOUBT, CALM[1] * float(np.median(spread[known]) if known.any() else 0)))
     if doubtful.any():
         resting = _windowed(calm.astype(np.float32), 2 * around + 1) > RESTING
