@@ -26,8 +26,8 @@ STEPS, STRIDE = 4, np.float32(1.5)
 FAR_COUNTS = np.array([0, *(0.25 ** (len(DISTANCES) - step) for step in range(len(DISTANCES) + 1)), 1], np.float32)
 FAR_OVER, FAR_MOST = 9, 1 / 255
 # Of the samples near the centre, by what they count, those of a clip without grain that are no brighter than the
-# background: what is off by less than is seen is so to the dark side.
-NO_BRIGHTER = np.float32(0.75)
+# background: what is off by less than is seen is so to the dark side. By no more than two steps of 8 bits: more moves.
+NO_BRIGHTER, BRIGHT_MOST = np.float32(0.75), 2 / 255
 HALO = 4  # pixels around a block that its samples' distances are told from; even, as they are of pairs of pixels
 BORDER = HALO + FAR_OVER // 2  # pixels around a place, even, that tell of it
 AT_ONCE = 400_000  # values worked on together: they stay in the processor's cache
@@ -57,14 +57,15 @@ def centred(
         move, further = _towards_centre(apart, FAR_COUNTS[farness[wide]], units, grainless)
         centres[block] += move[inner]
         farther[block] = further[inner]
-    return centres + _smooth(farther * (np.abs(farther) * encoding.slope(median) < FAR_MOST))
+    farther *= np.abs(farther) * encoding.slope(median) < (BRIGHT_MOST if grainless else FAR_MOST)
+    return centres + (farther if grainless else _smooth(farther))
 
 
 def _towards_centre(
     apart: FloatArray, counts: FloatArray, units: FloatArray, grainless: bool
 ) -> tuple[FloatArray, FloatArray]:
     """By how much (H, W, 3) medians move that samples are ``apart`` from (H, W, 3, S; 0 for NaN afterwards), and how
-    much more where samples count (H, W, S) and have grain.
+    much more where samples count (H, W, S).
 
     ``units`` (H, W, 3): what squares of light count in the square of a distance.
     """
@@ -80,7 +81,7 @@ def _towards_centre(
     # Where no sample is within reach the median stays.
     near = _mean(weight, apart, np.float32(0))
     if grainless:
-        return _bright(weight * counts, apart, near), np.zeros_like(near)
+        return near, _bright(weight * counts, apart, near) - near
     return near, _mean(weight * counts, apart, near) - near
 
 
