@@ -77,6 +77,11 @@ class _Frame:
         """Whether no mask touches a tile."""
         return (tile[0].start, tile[1].start) not in self.masked
 
+    @property
+    def regrained(self) -> bool:
+        """Whether the background keeps the plate's grain under effects."""
+        return self.relit and grain_of(self.noise) > 0
+
     def _small(self, tile: Tile) -> tuple[slice, ...]:
         sizes = zip(self.reach.shape, self.plate.shape, tile, strict=False)
         return tuple(footprint(few, many, span) for few, many, span in sizes)
@@ -84,12 +89,14 @@ class _Frame:
 
 class _Shown(NamedTuple):
     """What the plate shows outside all masks (each H x W): belief in ``effects``; the same near restless background, in
-    those of a shadow's kind, which are ``plain`` all the same; where it is ``outside``.
+    those of a shadow's kind, which are ``plain`` all the same; where it is ``outside``. ``ground``, by where they
+    begin: of tiles under soft edges of masks, where they show ground.
     """
 
     effects: FloatArray
     plain: FloatArray
     outside: FloatArray
+    ground: dict[tuple[int, int], BoolArray]
 
 
 class _Few(NamedTuple):
@@ -169,7 +176,7 @@ def lift_frame(
         relit,
     )
     height, width = plate.canvas.shape
-    shown = _Shown(*(make((height, width), np.float32) for make in (np.zeros, np.zeros, np.ones)))
+    shown = _Shown(*(make((height, width), np.float32) for make in (np.zeros, np.zeros, np.ones)), {})
     _for_tiles(tiles_of((height, width)), lambda tile: _show(frame, tile, shown))
     ownership, effects = _fit(frame, few, sorted_low, shown, lines), shown.effects
     _complete(frame, few.shade, ownership.followed, shown)
@@ -180,7 +187,7 @@ def lift_frame(
     # Most of a large frame is nobody's: there is no room made for it in the layers.
     window = _around(owned)
     layers = [np.zeros((*(span.stop - span.start for span in window), 4), np.float32) for _ in order]
-    _for_tiles(owned, lambda tile: _lift(frame, ownership, tile, effects, precision, background, layers, window))
+    _for_tiles(owned, lambda tile: _lift(frame, ownership, tile, shown, precision, background, layers, window))
     stack = (
         Layer(names[index], held, window=window, size=(height, width))
         for index, held in zip(order, layers, strict=True)
@@ -210,8 +217,13 @@ def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
     restless = None if frame.restless is None else frame.restless[tile]
     free: FloatArray | float = 1.0
     if not frame.unmasked(tile):
-        outside = np.maximum.reduce([mask[tile] for mask in frame.masks]) < OUTSIDE
+        covered = np.maximum.reduce([mask[tile] for mask in frame.masks])
+        outside = covered < OUTSIDE
         shown.outside[tile] = free = outside.astype(np.float32)
+        if frame.regrained:
+            # Under soft edges, where nothing differs from the clean plate.
+            soft = (covered < OPAQUE) & (size < frame.noise.threshold)
+            shown.ground[tile[0].start, tile[1].start] = outside | soft
     shown.effects[tile] = belief(size, frame.noise, restless) * free
     if frame.near_unrest(tile) and holds_anything(shown.effects[tile]):
         # One pixel that is no number would become a row of them.
@@ -340,7 +352,7 @@ def _keep(frame: _Frame, tile: Tile, precision: Precision, background: FloatArra
 
 
 def _lift(
-    frame: _Frame, ownership: Ownership, tile: Tile, effects: FloatArray, precision: Precision,
+    frame: _Frame, ownership: Ownership, tile: Tile, shown: _Shown, precision: Precision,
     background: FloatArray, layers: Sequence[FloatArray], window: Tile,
 ) -> None:  # fmt: skip
     """Writes a tile of the background (H x W x 3) and of every layer, of which ``window`` is held and black before.
@@ -349,12 +361,13 @@ def _lift(
     """
     _keep(frame, tile, precision, background)
     covered = np.maximum.reduce([mask[tile] for mask in frame.masks])
-    owned = (effects[tile] > 0) | (covered > 0)
+    owned = (shown.effects[tile] > 0) | (covered > 0)
     held = np.flatnonzero(owned)
     if not len(held):
         return
-    alphas, colours = alphas_of(ownership, frame.masks, effects, tile, held)
-    plate, clean = (pixels_of(image, held) for image in (frame.plate[tile], _ground(frame, tile, owned, covered)))
+    alphas, colours = alphas_of(ownership, frame.masks, shown.effects, tile, held)
+    effects = owned & shown.ground.get((tile[0].start, tile[1].start), True)
+    plate, clean = (pixels_of(image, held) for image in (frame.plate[tile], _ground(frame, tile, effects)))
     outside = pixels_of(covered, held) < OUTSIDE
     solved, raised, premultiplied = solve(plate, clean, alphas, colours, presence(alphas), precision, outside)
     _put(background[tile], owned, solved)
@@ -363,16 +376,11 @@ def _lift(
         _put(layer[rows, columns], owned, (*colour, alpha))
 
 
-def _ground(frame: _Frame, tile: Tile, owned: BoolArray, covered: FloatArray) -> FloatArray:
-    """The background of a tile (H, W, 3), >= 0, where something of it is ``owned`` (H, W); ``covered`` (H, W): the
-    largest coverage of all masks.
-    """
+def _ground(frame: _Frame, tile: Tile, effects: BoolArray) -> FloatArray:
+    """The background of a tile (H, W, 3), >= 0; ``effects`` (H, W): where something is owned and ground shows."""
     # Resampled beside a flare, a clean plate undershoots by thousands, which no half could cancel again.
     ground = np.maximum(frame.clean[tile], 0)
-    if not frame.relit or grain_of(frame.noise) == 0:
-        return ground
-    effects = owned & _ground_shows(frame, tile, covered)
-    if not effects.any():
+    if not frame.regrained or not effects.any():
         return ground
     lines, shape = len(frame.plate), frame.plate.shape
     rows, columns = part = _extent(effects, halo_of(lines))
@@ -385,17 +393,6 @@ def _ground(frame: _Frame, tile: Tile, owned: BoolArray, covered: FloatArray) ->
     free[inner] = effects[part]
     ground[part] = lit_again(frame.plate[wide], frame.clean[wide], free, frame.encoding, frame.noise, lines)[inner]
     return ground
-
-
-def _ground_shows(frame: _Frame, tile: Tile, covered: FloatArray) -> BoolArray:
-    """Where a tile shows ground: outside all masks, and under soft edges where nothing differs from the clean plate."""
-    shows: BoolArray = covered < OUTSIDE
-    soft = ~shows & (covered < OPAQUE)
-    if soft.any():
-        wide, inner = widened(tile, frame.plate.shape, HALO)
-        size = difference(frame.plate[wide], frame.clean[wide], frame.encoding)[inner]
-        shows |= soft & (size < frame.noise.threshold)
-    return shows
 
 
 def _extent(where: BoolArray, step: int) -> Tile:
