@@ -68,7 +68,7 @@ class CleanPlate:
         which = self._which(index)
         mosaic, picture, seen = self.mosaics[which], self.pictures[which], self.seen[which]
         if mosaic.still:
-            background, share = np.array(picture, np.float32), np.array(seen, np.float32)
+            background, share = np.asarray(picture, np.float32), np.array(seen, np.float32)
         else:
             background, _ = out_of_mosaic(picture, mosaic.homographies[index], self.size, sharp)
             share = mask_out_of_mosaic(seen, mosaic.homographies[index], self.size)
@@ -77,7 +77,12 @@ class CleanPlate:
                 flow = enlarged(read_array(path), self.size)
                 background, share = bent(background, flow), np.clip(bent(share, flow), 0, 1)
         if (self.gains[index] != 1).any():
-            background *= self.gains[index]
+            # Line by line: numpy takes three times as long where what it goes along is three channels long.
+            gains, lines = np.tile(self.gains[index], background.shape[1]), background.reshape(len(background), -1)
+            evened = np.multiply(lines, gains, out=None if mosaic.still else lines)
+            background = evened.reshape(background.shape)
+        elif mosaic.still:
+            background = background.copy()
         if self.light is not None:
             shade(background, self.light, self.ceiling)
         return background, share

@@ -58,12 +58,16 @@ def lit_again(
     """
     shown, behind = finite(plate), np.maximum(finite(clean), 0)
     divisor = behind + DARKEST
-    left = cv2.divide(np.clip(shown, -BRIGHTEST, BRIGHTEST) + DARKEST, np.minimum(divisor, BRIGHTEST))
+    limited = _limited(divisor, -np.inf)
+    left = cv2.divide(_limited(shown, -BRIGHTEST) + DARKEST, limited)
     # Sums over windows would keep what is lost beside so large a value.
     np.clip(left, -MOST_LEFT, MOST_LEFT, out=left)
-    smooth = _smoothed(left, np.clip(shown, 0, BRIGHTEST), np.minimum(divisor, BRIGHTEST), encoding, noise, lines)
-    share = smoothstep(_least(smooth), *LEFT) * free if smooth.min() < LEFT[1] else free
-    lit = cv2.divide(left, np.maximum(smooth, np.float32(LEFT[0])))
+    smooth = _smoothed(left, _limited(shown, 0), limited, encoding, noise, lines)
+    share = free
+    if smooth.min() < LEFT[1]:
+        share = smoothstep(_least(smooth), *LEFT) * free
+        np.maximum(smooth, np.float32(LEFT[0]), out=smooth)
+    lit = cv2.divide(left, smooth, dst=left)
     lit -= 1
     lit *= divisor
     lit *= cv2.merge([share, share, share])
@@ -113,6 +117,13 @@ def _fewer(image: FloatArray, size: tuple[int, int]) -> FloatArray:
 def _sum(image: FloatArray) -> FloatArray:
     """(H, W) the sum over the channels of (H, W, 3)."""
     return np.asarray(cv2.transform(image, np.ones((1, 3), np.float32)), np.float32).reshape(image.shape[:2])
+
+
+def _limited(image: FloatArray, least: float) -> FloatArray:
+    """Light from ``least`` to the brightest; the very array where none is beyond, which is told in half the time."""
+    if image.min() >= least and image.max() <= BRIGHTEST:
+        return image
+    return np.clip(image, np.float32(least), BRIGHTEST)
 
 
 def _least(image: FloatArray) -> FloatArray:

@@ -84,9 +84,7 @@ class FrameSketch:
             each = band.error[:, band.wrong] / allowed_error(band.plate[:, band.wrong])
             every = np.zeros(band.error.shape[:2], np.float32)
             every[:, band.wrong] = np.maximum(np.maximum(each[..., 0], each[..., 1]), each[..., 2])
-            largest = self._columns(every)
-            starts = _starts(self._size[1], largest.shape[1])
-            self._put(share, band.rows.start, np.maximum.reduceat(largest, starts, axis=1)[..., None])
+            self._put(share, band.rows.start, _largest_across(self._columns(every), self._size[1])[..., None])
 
     def tiles(self, number: int, names: Sequence[str]) -> FrameTiles:
         """All pictures, once every band was given; ``names`` in the order of the pictures.
@@ -178,6 +176,15 @@ def kept_tiles(path: Path, number: int) -> FrameTiles | None:
         return None
     held = read_arrays(path)
     return FrameTiles(number, tuple(held["pictures"]), float(held["max_error"]))
+
+
+def _largest_across(values: FloatArray, count: int) -> FloatArray:
+    """(H, count) the largest under each of ``count`` pixels of lines (H, W)."""
+    if values.shape[1] % count == 0:
+        # A fifth of the time.
+        parts = values.reshape(len(values), count, -1)
+        return np.asarray(np.maximum.reduce([parts[..., index] for index in range(parts.shape[2])]), np.float32)
+    return np.asarray(np.maximum.reduceat(values, _starts(count, values.shape[1]), axis=1), np.float32)
 
 
 def _starts(count: int, have: int) -> NDArray[np.int64]:

@@ -13,6 +13,8 @@ from penumbra.frames import Footage, Plate
 from penumbra.write.copies import Copies
 from penumbra.write.read_back import Band, allowed_error, read_back
 
+HUGEST = np.finfo(np.float32).max
+
 
 @dataclass(frozen=True)
 class FrameVerdict:
@@ -88,9 +90,10 @@ class _Tally:
             if name in band.empty:
                 continue
             layer = whole[:, band.touched]
-            # Comparisons with NaN are False, so that it fails them.
-            self.alpha_ok &= bool(layer[..., 3].min() >= 0 and layer[..., 3].max() <= 1)
-            self.colour_ok &= bool(layer.min() >= 0 and layer.max() < np.inf) or _coloured(layer[..., :3])
+            # Comparisons with NaN are False, so that it fails them. One channel alone is slow to go through.
+            least, most = layer.min(), layer.max()
+            self.alpha_ok &= bool(least >= 0 and most <= 1) or _within(layer[..., 3], 1)
+            self.colour_ok &= bool(least >= 0 and most < np.inf) or _within(layer[..., :3], HUGEST)
         unresolved = 0 if band.unresolved is None else int(np.count_nonzero(band.unresolved))
         self.unresolved += unresolved
         self.count += band.error.size - 3 * unresolved
@@ -115,5 +118,5 @@ class _Tally:
             self.worst = (band.rows.start + int(row), columns.start + int(column))
 
 
-def _coloured(colour: FloatArray) -> bool:
-    return bool(colour.min() >= 0 and colour.max() < np.inf)
+def _within(values: FloatArray, most: float) -> bool:
+    return bool(values.min() >= 0 and values.max() <= most)
