@@ -176,7 +176,8 @@ def lift_frame(
         relit,
     )
     height, width = plate.canvas.shape
-    shown = _Shown(*(make((height, width), np.float32) for make in (np.zeros, np.zeros, np.ones)), {})
+    nothing, none, everywhere = (make((height, width), np.float32) for make in (np.zeros, np.zeros, np.ones))
+    shown = _Shown(nothing, none, everywhere, {})
     _for_tiles(tiles_of((height, width)), lambda tile: _show(frame, tile, shown))
     ownership, effects = _fit(frame, few, sorted_low, shown, lines), shown.effects
     _complete(frame, few.shade, ownership.followed, shown)

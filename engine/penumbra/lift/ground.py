@@ -119,7 +119,7 @@ def _sum(image: FloatArray) -> FloatArray:
     return np.asarray(cv2.transform(image, np.ones((1, 3), np.float32)), np.float32).reshape(image.shape[:2])
 
 
-def _limited(image: FloatArray, least: float) -> FloatArray:
+def _limited(image: FloatArray, least: float | np.float32) -> FloatArray:
     """Light from ``least`` to the brightest; the very array where none is beyond, which is told in half the time."""
     if image.min() >= least and image.max() <= BRIGHTEST:
         return image

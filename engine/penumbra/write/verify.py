@@ -13,7 +13,7 @@ from penumbra.frames import Footage, Plate
 from penumbra.write.copies import Copies
 from penumbra.write.read_back import Band, allowed_error, read_back
 
-HUGEST = np.finfo(np.float32).max
+HUGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
