@@ -31,7 +31,7 @@ def shade_of(parts, touched):
         if index is not None:
             beside[index, number] = True
     nothing = np.zeros((2, *numbers.shape), bool)
-    doubtful = np.zeros(len(parts) + 1, bool)
+    doubtful = np.zeros(len(parts) + 1)
     return Shade(numbers > 0, numbers, (numbers > 0).astype(np.float32), beside, nothing, doubtful)
 
 
@@ -137,7 +137,7 @@ WET, SHADOW = ((40, 64), (0, 96), (0.8, 0.8, 0.8)), ((40, 44), (20, 60), (0.2, 0
         (WET, False, False, 0, True),
         (SHADOW, True, False, 0, True),
         (SHADOW, True, True, 5, False),
-        (SHADOW, True, True, 20, True),
+        (SHADOW, True, True, 8, True),
     ],
 )
 def test_wet_sand_and_the_hollows_of_waves_are_nobodys_unless_the_network_claims_much(
@@ -154,6 +154,15 @@ def test_wet_sand_and_the_hollows_of_waves_are_nobodys_unless_the_network_claims
     assert bool(wet[row // 4, column // 4] == 0) is stays
     assert wet.shape == alphas.shape[1:]
     assert not wet[:9].any()
+
+
+def test_shadows_and_what_is_held_may_be_somebodys_however_the_background_moves():
+    shadow = picture(((40, 44), (20, 60), DARK)).somebodys
+    held = picture(((16, 20), (30, 38), WHITE)).somebodys
+    assert shadow[42, 50]
+    assert held[17, 34]
+    assert not shadow[50:].any()
+    assert not held[50:].any()
 
 
 def test_where_the_ground_is_astir_a_shadow_is_dark_and_wet_sand_that_touches_it_is_not_of_it():

@@ -282,7 +282,7 @@ def _few(
         shrink(shady.astype(np.float32), small),
         shrink(told.astype(np.float32), small),
         find_specks(fine_shown, claimed, coverages)
-        | find_waves(shady | (shade.numbers > 0), coverages, repeated(beyond, fine)),
+        | find_waves(shady | shade.somebodys, coverages, repeated(beyond, fine)),
         clean,
     )
 

@@ -54,8 +54,8 @@ MINE = 0.5  # of the largest share, from which an object is an owner
 # Of a shadow's certain part, that its owner has before it is followed: where it touches him, and elsewhere.
 LEAST_OWNED = (0.02, 0.1)
 # Of the certain part of what darkens where the background moves by itself: how much must be much darker than around, or
-# else claimed by the network, by any alpha above the first, for it to be a shadow. Where it is astir, the latter.
-LEAST_DARK, CLAIMED, LEAST_CLAIMED = 0.25, 0.02, 0.3
+# else claimed by the network, by any alpha above the first, for it to be a shadow; and where it is astir, be it dark.
+LEAST_DARK, CLAIMED, LEAST_CLAIMED, LEAST_CLAIMED_DARK = 0.25, 0.02, 0.3, 0.1
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Shade:
     by number, 0 where there is none; and how surely it ``darkens`` as a shadow does, in [0, 1]. ``touched`` (K, N):
     which objects' masks each of the N numbers touches. ``held`` (K, H', W'): what differs overwhelmingly, of whatever
     kind, and lies wholly at an object's hand: a racket that its mask leaves out. ``doubtful`` (N,): which numbers may
-    be wet sand or a wave, that is as dark where nobody is.
+    be wet sand or a wave, that is as dark where nobody is, unless so much of them is claimed; 0 where they may not.
     """
 
     certain: BoolArray
@@ -72,7 +72,7 @@ class Shade:
     darkens: FloatArray
     touched: BoolArray
     held: BoolArray
-    doubtful: BoolArray
+    doubtful: NDArray[np.float64]
 
     def told(self, alphas: FloatArray) -> tuple[Shade, FloatArray]:
         """The same without what is doubtful and of which the network's alphas (K, h, w) claim little; and where that is
@@ -82,9 +82,17 @@ class Shade:
             return self, np.zeros(alphas.shape[1:], np.float32)
         claimed = repeated(alphas.max(axis=0) > CLAIMED, self.certain.shape)[self.certain]
         share = _shares(self.numbers[self.certain], claimed, len(self.doubtful))
-        nobodys = (self.doubtful & (share < LEAST_CLAIMED))[self.numbers]
+        nobodys = (share < self.doubtful)[self.numbers]
         shade = replace(self, certain=self.certain & ~nobodys, numbers=np.where(nobodys, 0, self.numbers))
         return shade, _small(nobodys.astype(np.float32), alphas.shape[1:])
+
+    @property
+    def somebodys(self) -> BoolArray:
+        """(H', W') what may be somebody's however the background moves: shadows, and what lies between their parts, and
+        what is held.
+        """
+        held: BoolArray = (self.numbers > 0) | self.held.any(axis=0)
+        return held
 
     def beside(self, size: tuple[int, int]) -> FloatArray:
         """(K, h, w) 1 where a shadow touches the object's mask, be it far away."""
@@ -115,8 +123,8 @@ def find_shade(
     able = outside & (many > FAINT)
     if not (able & (many > CERTAIN)).any():
         nothing = np.zeros(outside.shape, np.int32)
-        touched, doubtful = np.zeros((len(masks), 1), bool), np.zeros(1, bool)
-        return Shade(nothing > 0, nothing, np.zeros(outside.shape, np.float32), touched, held, doubtful)
+        touched, none = np.zeros((len(masks), 1), bool), np.zeros(1)
+        return Shade(nothing > 0, nothing, np.zeros(outside.shape, np.float32), touched, held, none)
     darkens = darkened_alike(cv2.blur(plate, (3, 3)), cv2.blur(clean, (3, 3)))
     darkens = np.asarray(cv2.morphologyEx(darkens, cv2.MORPH_CLOSE, np.ones((HOLE, HOLE), np.uint8)), np.float32)
     darkens = np.maximum(darkens, alike)
@@ -131,7 +139,8 @@ def find_shade(
         _shares(numbers[certain > 0], image[certain > 0], count) for image in (moving, dark, stirring)
     )
     # The hollow of a wave is dark, too.
-    doubtful = (moves > 0.5) & ((darkness <= LEAST_DARK) | (stirs > 0.5))
+    needed = np.where(darkness <= LEAST_DARK, LEAST_CLAIMED, np.where(stirs > 0.5, LEAST_CLAIMED_DARK, 0.0))
+    doubtful = np.where(moves > 0.5, needed, 0.0)
     return Shade(certain > 0, np.asarray(numbers), darkens, touched, held, doubtful)
 
 
