@@ -127,6 +127,7 @@ def test_a_shadow_is_what_darkens_every_channel_alike_and_touches_what_it_touche
 
 # What lies at the body's feet: the width of the picture wet, or a shadow among much that is lit.
 WET, SHADOW = ((40, 64), (0, 96), (0.8, 0.8, 0.8)), ((40, 44), (20, 60), (0.2, 0.2, 0.2))
+APART = ((40, 44), (44, 60), (0.2, 0.2, 0.2))  # the same apart from the feet
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,7 @@ WET, SHADOW = ((40, 64), (0, 96), (0.8, 0.8, 0.8)), ((40, 44), (20, 60), (0.2, 0
         (SHADOW, True, False, 0, True),
         (SHADOW, True, True, 5, False),
         (SHADOW, True, True, 8, True),
+        (APART, True, True, 0, True),
     ],
 )
 def test_wet_sand_and_the_hollows_of_waves_are_nobodys_unless_the_network_claims_much(

@@ -54,7 +54,8 @@ MINE = 0.5  # of the largest share, from which an object is an owner
 # Of a shadow's certain part, that its owner has before it is followed: where it touches him, and elsewhere.
 LEAST_OWNED = (0.02, 0.1)
 # Of the certain part of what darkens where the background moves by itself: how much must be much darker than around, or
-# else claimed by the network, by any alpha above the first, for it to be a shadow; and where it is astir, be it dark.
+# else claimed by the network, by any alpha above the first, for it to be a shadow; be it dark, where it is astir and
+# touches somebody.
 LEAST_DARK, CLAIMED, LEAST_CLAIMED, LEAST_CLAIMED_DARK = 0.25, 0.02, 0.3, 0.1
 
 
@@ -138,8 +139,9 @@ def find_shade(
     moves, darkness, stirs = (
         _shares(numbers[certain > 0], image[certain > 0], count) for image in (moving, dark, stirring)
     )
-    # The hollow of a wave is dark, too.
-    needed = np.where(darkness <= LEAST_DARK, LEAST_CLAIMED, np.where(stirs > 0.5, LEAST_CLAIMED_DARK, 0.0))
+    # The hollow of a wave beside somebody is dark, too.
+    waves = (stirs > 0.5) & touched.any(axis=0)
+    needed = np.where(darkness <= LEAST_DARK, LEAST_CLAIMED, np.where(waves, LEAST_CLAIMED_DARK, 0.0))
     doubtful = np.where(moves > 0.5, needed, 0.0)
     return Shade(certain > 0, np.asarray(numbers), darkens, touched, held, doubtful)
 
