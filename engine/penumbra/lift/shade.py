@@ -55,7 +55,7 @@ MINE = 0.5  # of the largest share, from which an object is an owner
 LEAST_OWNED = (0.02, 0.1)
 # Of the certain part of what darkens where the background moves by itself: how much must be much darker than around, or
 # else claimed by the network, by any alpha above the first, for it to be a shadow; be it dark, where it is astir and
-# touches somebody.
+# touches somebody, the last of these or one small pixel.
 LEAST_DARK, CLAIMED, LEAST_CLAIMED, LEAST_CLAIMED_DARK = 0.25, 0.02, 0.3, 0.1
 
 
@@ -141,7 +141,9 @@ def find_shade(
     )
     # The hollow of a wave beside somebody is dark, too.
     waves = (stirs > 0.5) & touched.any(axis=0)
-    needed = np.where(darkness <= LEAST_DARK, LEAST_CLAIMED, np.where(waves, LEAST_CLAIMED_DARK, 0.0))
+    # Of a long shadow the network may see but the beginning.
+    few = np.minimum(LEAST_CLAIMED_DARK, FINE**2 / np.maximum(np.bincount(numbers[certain > 0], minlength=count), 1))
+    needed = np.where(darkness <= LEAST_DARK, LEAST_CLAIMED, np.where(waves, few, 0.0))
     doubtful = np.where(moves > 0.5, needed, 0.0)
     return Shade(certain > 0, np.asarray(numbers), darkens, touched, held, doubtful)
 
