@@ -64,12 +64,12 @@ def test_what_is_neither_dark_nor_claimed_nor_an_objects_rim_is_a_wave_where_it_
 
 
 def test_the_end_of_a_shadow_that_begins_beside_its_owner_is_somebodys():
-    shown, dark = np.zeros((256, 448), np.float32), np.zeros((256, 448), np.float32)
+    shown, dark = np.zeros((256, 448), np.float32), np.zeros((256, 448), bool)
     own = np.zeros(SIZE, np.float32)
     own[20:40, 20:30] = 0.1
     mine, wave, bright = np.s_[150:156, 112:300], np.s_[200:206, 112:300], np.s_[80:156, 120:128]
     for place in (mine, wave):
-        shown[place], dark[place] = 1, 0.5
+        shown[place] = dark[place] = 1
     shown[bright] = 1
     led = led_to(shown, dark, own)
     assert led[mine].all()

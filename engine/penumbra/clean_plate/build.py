@@ -195,7 +195,8 @@ def _built(
     # A lens is told by a camera that turns alone.
     ceiling = None if all(mosaic.still for mosaic in mosaics) else Ceiling()
     repeats = Repeats()
-    thumbnails, small = _first_look(source, size, count, WATCHED * limits.samples, folder, tick, repeats, ceiling)
+    lookers = [looker for looker in (repeats, ceiling) if looker is not None]
+    thumbnails, small = _first_look(source, size, count, WATCHED * limits.samples, folder, tick, lookers)
     gains = estimate_gains(thumbnails, mosaics, folder)
     shading = estimate_shading(thumbnails, mosaics, gains)
     if shading:
@@ -219,11 +220,9 @@ def _built(
 
 def _first_look(
     source: _Source, size: tuple[int, int], count: int, watched: int, folder: Path, tick: _Progress,
-    repeats: Repeats, ceiling: Ceiling | None,
+    lookers: Sequence[Repeats | Ceiling],
 ) -> tuple[Thumbnails, SmallFrames]:  # fmt: skip
-    """Every frame once: thumbnails of all, and some small for what moves by itself; ``repeats`` and ``ceiling`` see
-    each, too.
-    """
+    """Every frame once: thumbnails of all, and some small for what moves by itself; ``lookers`` see each, too."""
     height, width = thumbnail_size(size)
     colour, free = room_for((count, height, width, 3), folder), room_for((count, height, width), folder)
     spread = np.unique(np.linspace(0, count - 1, min(count, watched)).astype(int))
@@ -237,9 +236,8 @@ def _first_look(
         return plate
 
     for plate in in_order(look, count, min(FRAMES_AT_ONCE, thread_count())):
-        repeats.add(plate)
-        if ceiling is not None:
-            ceiling.add(plate)
+        for looker in lookers:
+            looker.add(plate)
     return Thumbnails(colour, free, (size[0] / height, size[1] / width)), small
 
 

@@ -48,12 +48,11 @@ def median_background(
 
     ``stack`` (H, W, 3, S): samples, linear, NaN where one does not see the place; ``farness`` (H, W, S): 0 there, else
     the more the farther the nearest mask was; ``grainless``: whether what is shown is shown exactly. The median over
-    all samples, as the paper has it, moved to the centre of the
-    samples around it, since a shadow that passes draws the median to its side; where the farthest
-    samples clearly agree on something else, their median: a shadow or reflection that lies on a place for most of the
-    clip does so while its maker is near. Where a place is dark only while an object is near, and otherwise like the
-    calm ground within ``around`` pixels, the ground; and where it is dark for most of the time as by a shadow, and at
-    its brightest like the ground around, what it is then.
+    all samples, as the paper has it, moved to the centre of the samples around it, since a shadow that passes draws the
+    median to its side; where the farthest samples clearly agree on something else, their median: a shadow or reflection
+    that lies on a place for most of the clip does so while its maker is near. Where a place is dark only while an
+    object is near, and otherwise like the calm ground within ``around`` pixels, the ground; and where it is dark for
+    most of the time as by a shadow, and at its brightest like the ground around, what it is then.
     """
     ordered = np.sort(stack, axis=-1)
     count = (farness > 0).sum(-1)

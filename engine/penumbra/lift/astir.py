@@ -15,7 +15,7 @@ import numpy as np
 from penumbra.belief import smoothstep
 from penumbra.color import FloatArray
 from penumbra.frames import BoolArray
-from penumbra.lift.shade import near_dark, repeated
+from penumbra.lift.shade import repeated
 from penumbra.unrest import OUTSIDE
 
 # The network's alpha above its least, below which a pixel is nobody's; and how far from all others, in small pixels of
@@ -51,14 +51,14 @@ def astir(shown: FloatArray, owned: FloatArray, unrest: FloatArray, apart: int) 
     return smoothstep(np.asarray(dense, np.float32), *DENSE) * smoothstep(unrest, *UNREST)
 
 
-def led_to(shown: FloatArray, dark: FloatArray, owned: FloatArray) -> BoolArray:
+def led_to(shown: FloatArray, darkish: BoolArray, owned: FloatArray) -> BoolArray:
     """(H', W') where dark parts of a fine picture's effects, of which something is owned, go on: the end of a shadow is
     nobody's to the network, and somebody's all the same.
 
-    ``shown``, ``dark`` (H', W'): how far an effect is shown, and darker than what lies around. ``owned`` (h, w) as
-    :func:`astir` has it.
+    ``shown`` (H', W'): how far an effect is shown; ``darkish`` (H', W') as :func:`near_dark` tells it. ``owned`` (h, w)
+    as :func:`astir` has it.
     """
-    count, numbers = cv2.connectedComponents(((shown > SHOWN) & near_dark(dark)).astype(np.uint8))
+    count, numbers = cv2.connectedComponents(((shown > SHOWN) & darkish).astype(np.uint8))
     led = np.zeros(count, bool)
     led[np.unique(numbers[repeated(owned, shown.shape) > NOBODYS])] = True
     led[0] = False

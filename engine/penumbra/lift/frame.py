@@ -75,7 +75,7 @@ class _Frame:
 
     def unmasked(self, tile: Tile) -> bool:
         """Whether no mask touches a tile."""
-        return (tile[0].start, tile[1].start) not in self.masked
+        return _begin(tile) not in self.masked
 
     @property
     def regrained(self) -> bool:
@@ -206,7 +206,12 @@ def _around_wide(values: FloatArray, reach: int) -> FloatArray:
 def _masked(masks: Sequence[FloatArray], shape: tuple[int, int]) -> frozenset[tuple[int, int]]:
     """Where the tiles of a frame begin that any mask touches."""
     touched = (tile for tile in tiles_of(shape) if any(holds_anything(mask[tile]) for mask in masks))
-    return frozenset((rows.start, columns.start) for rows, columns in touched)
+    return frozenset(map(_begin, touched))
+
+
+def _begin(tile: Tile) -> tuple[int, int]:
+    """The row and column that a tile begins at."""
+    return tile[0].start, tile[1].start
 
 
 def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
@@ -224,7 +229,7 @@ def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
         if frame.regrained:
             # Under soft edges, where nothing differs from the clean plate.
             soft = (covered < OPAQUE) & (size < frame.noise.threshold)
-            shown.ground[tile[0].start, tile[1].start] = outside | soft
+            shown.ground[_begin(tile)] = outside | soft
     shown.effects[tile] = belief(size, frame.noise, restless) * free
     if frame.near_unrest(tile) and holds_anything(shown.effects[tile]):
         # One pixel that is no number would become a row of them.
@@ -255,7 +260,8 @@ def _few(
     owned = np.maximum(alphas.max(axis=0) - LEAST_ALPHA, covered.max(axis=0))
     fine_shown = smoothstep(many, 1, 2) * outside
     dark, alike = darker_than_around(finer, outside)
-    stir = astir(shrink(fine_shown * ~led_to(fine_shown, dark, owned), small), owned, unrest, scaled(APART, lines))
+    darkish = near_dark(dark)
+    stir = astir(shrink(fine_shown * ~led_to(fine_shown, darkish, owned), small), owned, unrest, scaled(APART, lines))
     calm = (1 - smoothstep(unrest, *RESTLESS)) * (1 - stir)
     moving = repeated(calm, fine) < 0.5
     told = moving & (alike > 0.5)
@@ -267,7 +273,7 @@ def _few(
         behind = beside
         many = multiple(difference(finer, behind, encoding), noise, deviation)
     stirring = repeated(stir, fine) > STIRS
-    shady = near_dark(dark) | ~stirring
+    shady = darkish | ~stirring
     shade = find_shade(finer, behind, coverages, many, moving, dark, shady, told, stirring)
     beyond = np.maximum(alphas - LEAST_ALPHA - covered, 0).max(axis=0)
     return _Few(
@@ -367,7 +373,7 @@ def _lift(
     if not len(held):
         return
     alphas, colours = alphas_of(ownership, frame.masks, shown.effects, tile, held)
-    effects = owned & shown.ground.get((tile[0].start, tile[1].start), True)
+    effects = owned & shown.ground.get(_begin(tile), True)
     plate, clean = (pixels_of(image, held) for image in (frame.plate[tile], _ground(frame, tile, effects)))
     outside = pixels_of(covered, held) < OUTSIDE
     solved, raised, premultiplied = solve(plate, clean, alphas, colours, presence(alphas), precision, outside)

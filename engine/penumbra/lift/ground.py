@@ -58,7 +58,7 @@ def lit_again(
     """
     shown, behind = finite(plate), np.maximum(finite(clean), 0)
     divisor = behind + DARKEST
-    limited = _limited(divisor, -np.inf)
+    limited = np.minimum(divisor, BRIGHTEST)
     left = cv2.divide(_limited(shown, -BRIGHTEST) + DARKEST, limited)
     # Sums over windows would keep what is lost beside so large a value.
     np.clip(left, -MOST_LEFT, MOST_LEFT, out=left)

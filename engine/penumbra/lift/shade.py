@@ -92,8 +92,8 @@ class Shade:
         """(H', W') what may be somebody's however the background moves: shadows, and what lies between their parts, and
         what is held.
         """
-        held: BoolArray = (self.numbers > 0) | self.held.any(axis=0)
-        return held
+        may: BoolArray = (self.numbers > 0) | self.held.any(axis=0)
+        return may
 
     def beside(self, size: tuple[int, int]) -> FloatArray:
         """(K, h, w) 1 where a shadow touches the object's mask, be it far away."""
@@ -135,17 +135,17 @@ def find_shade(
     )
     chained = certain | (_bridged(certain) & able)
     count, numbers = cv2.connectedComponents(chained)
-    touched = np.stack([_touching(np.where(certain > 0, numbers, 0), count, mask) for mask in masks])
-    moves, darkness, stirs = (
-        _shares(numbers[certain > 0], image[certain > 0], count) for image in (moving, dark, stirring)
-    )
+    where = certain > 0
+    touched = np.stack([_touching(np.where(where, numbers, 0), count, mask) for mask in masks])
+    parts = numbers[where]
+    moves, darkness, stirs = (_shares(parts, image[where], count) for image in (moving, dark, stirring))
     # The hollow of a wave beside somebody is dark, too.
     waves = (stirs > 0.5) & touched.any(axis=0)
     # Of a long shadow the network may see but the beginning.
-    few = np.minimum(LEAST_CLAIMED_DARK, FINE**2 / np.maximum(np.bincount(numbers[certain > 0], minlength=count), 1))
+    few = np.minimum(LEAST_CLAIMED_DARK, FINE**2 / np.maximum(np.bincount(parts, minlength=count), 1))
     needed = np.where(darkness <= LEAST_DARK, LEAST_CLAIMED, np.where(waves, few, 0.0))
     doubtful = np.where(moves > 0.5, needed, 0.0)
-    return Shade(certain > 0, np.asarray(numbers), darkens, touched, held, doubtful)
+    return Shade(where, np.asarray(numbers), darkens, touched, held, doubtful)
 
 
 def _held(different: BoolArray, masks: Sequence[FloatArray]) -> BoolArray:
