@@ -19,7 +19,7 @@ from penumbra.color import DisplayEncoding
 from penumbra.compositing import recompose
 from penumbra.frames import Plate, Region
 from penumbra.lift import Noise, lift_frame
-from penumbra.lift.solve import Precision
+from penumbra.lift.precision import Precision
 
 
 def ellipse(shape, centre, axes, soft):

@@ -115,19 +115,19 @@ class Mask:
 class Layer:
     """One object with its effects at one frame: H x W x 4, premultiplied, scene-linear.
 
-    ``held``: h x w x 4, what stands in ``window``, rows and columns of the frame's array of ``size`` (H, W); around it
-    all is zero. Without them it is the whole.
+    ``held``: h x w x 4, float32 or halves, what stands in ``window``, rows and columns of the frame's array of ``size``
+    (H, W); around it all is zero. Without them it is the whole.
     """
 
     name: str
-    held: FloatArray
+    held: FloatArray | NDArray[np.float16]
     alpha: Alpha = Alpha.PREMULTIPLIED
     window: tuple[slice, slice] | None = None
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         shape = self.held.shape[:2] if self.window is None else tuple(span.stop - span.start for span in self.window)
-        _check(self.held, (*shape, 4), f"layer {self.name}")
+        _check(self.held, (*shape, 4), f"layer {self.name}", np.float16)
         if (self.window is None) != (self.size is None):
             raise ValueError(f"layer {self.name}: a window needs the frame's size, and the other way round")
         if self.alpha is not Alpha.PREMULTIPLIED:
@@ -140,9 +140,9 @@ class Layer:
 
     @property
     def pixels(self) -> FloatArray:
-        """The whole, H x W x 4; made anew each time where only a window is held."""
+        """The whole, H x W x 4 float32; made anew each time where only a window, or halves, are held."""
         if self.window is None:
-            return self.held
+            return np.asarray(self.held, np.float32)
         whole = np.zeros((*self.shape, 4), np.float32)
         whole[self.window] = self.held
         return whole
@@ -204,8 +204,8 @@ class WorkingClip:
                 raise ValueError(f"working clip array of shape {array.shape}, expected {shape}")
 
 
-def _check(array: FloatArray, shape: tuple[int, ...], what: str) -> None:
-    if array.dtype != np.float32:
+def _check(array: NDArray[np.floating], shape: tuple[int, ...], what: str, too: type[np.floating] = np.float32) -> None:
+    if array.dtype not in (np.float32, too):
         raise TypeError(f"{what}: float32 expected, not {array.dtype}")
     if array.shape != shape:
         raise ValueError(f"{what}: shape {array.shape}, expected {shape}")

@@ -11,7 +11,7 @@ from penumbra.clean_plate.edges import NINTH_DECILE, displacement, edge_slopes
 from penumbra.color import DisplayEncoding, srgb_decode
 from penumbra.frames import Plate, Region
 from penumbra.lift import Noise, lift_frame
-from penumbra.lift.solve import Precision
+from penumbra.lift.precision import Precision
 
 ENCODING = DisplayEncoding()
 SIZE = (96, 160)

@@ -8,8 +8,8 @@ from penumbra.color import DisplayEncoding
 from penumbra.compositing import recompose
 from penumbra.frames import Plate, Region
 from penumbra.lift import Noise, lift_frame, measure_noise
-from penumbra.lift.ownership import sharpen_shares
-from penumbra.lift.solve import Precision
+from penumbra.lift.kernels import sharpen
+from penumbra.lift.precision import Precision
 from penumbra.resizing import enlarge
 
 SIZE = (40, 60)
@@ -76,12 +76,18 @@ def test_soft_mask_edges_survive():
 
 def test_a_leak_is_taken_back_and_a_crossing_is_shared():
     strong, weak = np.full(SIZE, 0.5, np.float32), np.full(SIZE, 0.05, np.float32)
-    first, second = sharpen_shares(np.stack([strong, weak]))
+    first, second = sharpened(strong, weak)
     assert second.max() < 0.001
     assert 1 - (1 - first) * (1 - second) == pytest.approx(1 - 0.5 * 0.95, abs=1e-5)
-    first, second = sharpen_shares(np.stack([strong, strong]))
+    first, second = sharpened(strong, strong)
     assert first == pytest.approx(strong, abs=1e-5)
     assert second == pytest.approx(strong, abs=1e-5)
+
+
+def sharpened(*shares):
+    flat = np.stack(shares).reshape(len(shares), -1)
+    sharpen(flat)
+    return flat.reshape(len(shares), *SIZE)
 
 
 def test_a_shadow_falling_on_another_object_stays_with_who_casts_it():

@@ -9,7 +9,7 @@ from penumbra.compositing import recompose
 from penumbra.frames import Plate, Region
 from penumbra.lift import lift_frame
 from penumbra.lift.ground import halo_of, lit_again
-from penumbra.lift.solve import Precision
+from penumbra.lift.precision import Precision
 
 ENCODING = DisplayEncoding()
 SIZE = (96, 160)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penumbra.compositing import over
-from penumbra.lift.solve import FLOOR, Precision, solve
+from penumbra.lift.kernels import FLOOR, solve_pixels, upward
+from penumbra.lift.precision import Precision
 
 
 def _case(seed, objects, peak, hard):
@@ -28,6 +29,18 @@ def _case(seed, objects, peak, hard):
     return plate, clean, alphas, colours, presence
 
 
+def solve(plate, clean, alphas, colours, presence, precision, outside=False):
+    """As :func:`solve_pixels`, of any shape and giving what it writes."""
+    shape, count = plate.shape[1:], len(alphas)
+    raised, solved = alphas.reshape(count, -1).copy(), colours.reshape(count, 3, -1).copy()
+    background = np.empty((3, raised.shape[1]), np.float32)
+    solve_pixels(
+        plate.reshape(3, -1), clean.reshape(3, -1), raised, solved, presence.astype(np.float32).reshape(-1),
+        np.full(raised.shape[1], outside), precision is Precision.HALF, background,
+    )  # fmt: skip
+    return background.reshape(3, *shape), raised.reshape(count, *shape), solved.reshape(count, 3, *shape)
+
+
 def recomposed(background, alphas, colours):
     result = background.transpose(1, 2, 0)
     for alpha, colour in zip(alphas, colours, strict=True):
@@ -42,10 +55,11 @@ def recomposed(background, alphas, colours):
     peak=st.sampled_from([0.01, 1.0, 50.0, 3000.0]),
     hard=st.booleans(),
     precision=st.sampled_from(list(Precision)),
+    outside=st.booleans(),
 )
-def test_layers_recompose_within_the_bound_with_sound_values(seed, objects, peak, hard, precision):
+def test_layers_recompose_within_the_bound_with_sound_values(seed, objects, peak, hard, precision, outside):
     plate, clean, alphas, colours, presence = _case(seed, objects, peak, hard)
-    written = solve(plate, clean, alphas, colours, presence, precision)
+    written = solve(plate, clean, alphas, colours, presence, precision, outside)
     excess = np.abs(recomposed(*written) - plate) - (2.0**-10 * np.abs(plate) + 2.0**-12)
     assert excess.max() <= 0
     for values in written:
@@ -87,7 +101,8 @@ def test_rounding_to_half_is_to_the_nearest(values):
     clipped = np.clip(given_values, -65504, 65504)
     assert (np.abs(near - clipped) <= 0.76 * step).all()
     alphas = np.clip(np.abs(given_values), 0, 1)
-    up = Precision.HALF.upward(alphas)
+    up = np.empty_like(alphas)
+    upward(alphas, True, up)
     assert np.array_equal(up, up.astype(np.float16).astype(np.float32))
     assert (up >= alphas).all()
     assert (up - alphas <= np.maximum(alphas * 2.0**-10, 2.0**-24)).all()

@@ -10,7 +10,7 @@ from penumbra.errors import JobError
 from penumbra.frames import Layer
 from penumbra.job import Job, MaskSettings, OutputSettings, PlateSettings
 from penumbra.lift import split_layer
-from penumbra.lift.solve import Precision
+from penumbra.lift.precision import Precision
 
 
 def joined(parts):

@@ -8,7 +8,7 @@ from penumbra.color import DisplayEncoding
 from penumbra.compositing import recompose
 from penumbra.frames import Plate, Region
 from penumbra.lift import Noise, follow_frame, lift_frame
-from penumbra.lift.solve import Precision
+from penumbra.lift.precision import Precision
 from penumbra.patches import clone, find_patches
 
 SIZE = (60, 120)

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from penumbra import halves
-from penumbra.halves import nearest_halves
+from penumbra.halves import floats_of, nearest_halves
 from penumbra.resizing import shrink
 
 
@@ -24,20 +23,28 @@ def test_shrinking_averages_what_a_pixel_covers(
     np.testing.assert_allclose(shrink(image, wanted), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("in_opencv", [True, False])
-def test_nearest_halves_are_numpys(monkeypatch: pytest.MonkeyPatch, in_opencv: bool) -> None:
-    if in_opencv and not halves._IN_OPENCV:
-        pytest.skip("an OpenCV that makes no halves")
-    monkeypatch.setattr(halves, "_IN_OPENCV", in_opencv)
-    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    finite = every[np.isfinite(every)].astype(np.float32)
+EVERY_HALF = np.arange(2**16, dtype=np.uint16).view(np.float16)
+
+
+def test_nearest_halves_are_numpys() -> None:
+    finite = EVERY_HALF[np.isfinite(EVERY_HALF)].astype(np.float32)
     between = np.sort(finite)
-    values = np.concatenate([finite, (between[1:] + between[:-1]) / 2, np.float32([65519, 65520, -7e4, 1e-9, -1e-9])])
-    for shape in ((-1,), (-1, 1, 1)):
-        made = nearest_halves(values.reshape(shape))
-        with np.errstate(over="ignore"):
-            expected = values.astype(np.float16).reshape(shape)
-        np.testing.assert_array_equal(made.view(np.uint16), expected.view(np.uint16))
-    pixels = values[: len(values) // 12 * 12].reshape(4, -1, 3)
-    with np.errstate(over="ignore"):
-        np.testing.assert_array_equal(nearest_halves(pixels).view(np.uint16), pixels.astype(np.float16).view(np.uint16))
+    values = np.concatenate(
+        [finite, (between[1:] + between[:-1]) / 2, np.float32([65519, 65520, -7e4, 1e-9, -1e-9, 3e38, np.inf, -np.inf])]
+    )
+    some = np.random.default_rng(0).integers(0, 2**32, 10**6, np.uint32).view(np.float32)
+    for given in (values, some[~np.isnan(some)]):
+        with np.errstate(over="ignore", under="ignore"):
+            expected = given.astype(np.float16)
+        np.testing.assert_array_equal(nearest_halves(given).view(np.uint16), expected.view(np.uint16))
+    assert np.isnan(nearest_halves(np.float32([np.nan, -np.nan]))).all()
+
+
+def test_floats_of_halves_are_numpys() -> None:
+    np.testing.assert_array_equal(floats_of(EVERY_HALF).view(np.uint32), EVERY_HALF.astype(np.float32).view(np.uint32))
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (4, 5, 3)])
+def test_halves_keep_the_shape_of_what_they_are_made_of(shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(1).random((*shape, 2), np.float32)[..., 0]
+    np.testing.assert_array_equal(floats_of(nearest_halves(values)), values.astype(np.float16))

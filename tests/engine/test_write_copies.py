@@ -14,7 +14,7 @@ from penumbra.errors import OutputError
 from penumbra.frames import Region
 from penumbra.job import OutputSettings
 from penumbra.lift import split_layer
-from penumbra.lift.solve import Precision
+from penumbra.lift.precision import Precision
 from penumbra.write import FrameWriter, verify_frame, write_combined
 from penumbra.write.exr import RGBA, exr_spec, read_exr, write_exr
 

@@ -5,36 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from penumbra.belief import Noise, belief
 from penumbra.color import HUGE, DisplayEncoding, FloatArray, finite
+from penumbra.lift.kernels import differences
+from penumbra.tiling import Tile
 
 # The grain of neighbouring pixels averages out over this kernel (a Gaussian of sigma 1); an effect's edge does not
 # move by it.
-SMOOTHING = np.array([1, 4, 6, 4, 1], np.float32) / 16
-HALO = len(SMOOTHING) // 2
+SMOOTHING: FloatArray = np.array([1, 4, 6, 4, 1], np.float32) / np.float32(16)
 # How many thresholds the mean difference of many pixels must be to begin to be certain.
 PLAIN = 3
 
 
-def difference(plate: FloatArray, clean: FloatArray, encoding: DisplayEncoding) -> FloatArray:
-    """H x W size of the smoothed difference between two linear H x W x 3 images, in display units.
+def difference(plate: FloatArray, clean: FloatArray, encoding: DisplayEncoding, tile: Tile | None = None) -> FloatArray:
+    """H x W size of the smoothed difference between two linear H x W x 3 images, in display units; or of a tile of it.
 
     Exact to a half's precision: values are rounded to ten bits behind the point and looked up, at a fifth of the cost
     of the curve itself.
     """
+    height, width = plate.shape[:2]
+    rows, columns = tile or (slice(0, height), slice(0, width))
+    size = np.empty((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+    shown, behind = (np.ascontiguousarray(image).view(np.uint32).reshape(height, -1) for image in (plate, clean))
     table = _display_of_bits(encoding)
-    # No index lies outside the table; "wrap" is how numpy looks up fastest.
-    signed = np.take(table, _upper_bits(plate), mode="wrap")
-    signed -= np.take(table, _upper_bits(clean), mode="wrap")
-    smooth = np.asarray(cv2.sepFilter2D(signed, -1, SMOOTHING, SMOOTHING))
-    smooth *= smooth
-    # A third of the time that adding slices takes, in the same order.
-    squares = cv2.transform(smooth, np.ones((1, 3), np.float32))
-    return np.asarray(cv2.sqrt(squares), np.float32)
+    differences(shown, behind, table, SMOOTHING, rows.start, rows.stop, columns.start, columns.stop, size)
+    return size
 
 
 def measure_noise(
@@ -71,10 +68,3 @@ def _display_of_bits(encoding: DisplayEncoding) -> FloatArray:
     """(2^19,) the display value of every float of ten bits behind the point, by its upper 19 bits; 0 for no number."""
     floats = (np.arange(2**19, dtype=np.uint32) << 13).view(np.float32)
     return encoding.encode(finite(floats))
-
-
-def _upper_bits(linear: FloatArray) -> NDArray[np.uint32]:
-    """The upper 19 bits of floats, rounded: they number all floats of ten bits behind the point."""
-    bits = linear.view(np.uint32) + np.uint32(0x1000)
-    bits >>= np.uint32(13)
-    return bits

@@ -12,14 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.arrays import holds_anything
-from penumbra.belief import Noise, belief, darkened_alike, multiple, smoothstep
+from penumbra.belief import Noise, darkened_alike, multiple, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.frames import BoolArray, Layer, LayerStack, Plate
 from penumbra.lift.astir import APART, STIRS, astir, find_waves, led_to
 from penumbra.lift.departure import apply_change
-from penumbra.lift.evidence import HALO, certainty, difference
+from penumbra.lift.evidence import certainty, difference
 from penumbra.lift.ground import grain_of, halo_of, lit_again
-from penumbra.lift.ownership import LEAST_ALPHA, Ownership, alphas_of, fit_ownership, pixels_of, reach_of, scaled
+from penumbra.lift.kernels import FLOOR, GAIN_DOUBLINGS, beliefs, keep, lift_pixels
+from penumbra.lift.ownership import LEAST_ALPHA, Ownership, fit_ownership, reach_of, scaled
+from penumbra.lift.precision import Precision
 from penumbra.lift.shade import (
     FAINT,
     RESTLESS,
@@ -32,18 +34,21 @@ from penumbra.lift.shade import (
     repeated,
     within_reach,
 )
-from penumbra.lift.solve import FLOOR, Precision, solve
 from penumbra.lift.specks import find_specks
 from penumbra.resizing import enlarge, footprint, shrink
 from penumbra.threads import FRAMES_AT_ONCE, core_count, thread_count
 from penumbra.tiling import Tile, reached, tiles_of, widened
 from penumbra.unrest import OUTSIDE
 
-GAIN = 8
 OPAQUE = 0.98  # coverage of a mask from which on nothing behind it shows
 SURF = 4  # small pixels of 64 lines beyond where the background moves by itself, in which it still may
-# A layer whose alpha stays below this has no presence above the floor: 1 - (1 - a)^GAIN.
-FAINTEST = 1 - (1 - FLOOR) ** (1 / GAIN)
+# A layer whose alpha stays below this has no presence above the floor. How surely alphas own what the plate shows is
+# told by eight times their optical depth, 1 - (1 - a)^8: the network fades out long before a shadow's tip does. That
+# something is there the plate itself says; whose it is the network tells by any alpha above its least. How opaque it
+# is stays a matter of need.
+FAINTEST = float(1 - (1 - FLOOR) ** (1 / 2**GAIN_DOUBLINGS))
+KINDS = (np.float16, np.float32)  # of what layers hold
+BESIDE = 1  # pixels around one that its difference from the clean plate is told from where the background moves
 
 
 @dataclass(frozen=True)
@@ -164,14 +169,14 @@ def lift_frame(
     sorted_masks = tuple(masks[i] for i in order)
     few = _few(plate.pixels, clean, sorted_masks, restless, sorted_low[..., 3], lines, encoding, noise, relit)
     frame = _Frame(
-        plate.pixels,
-        few.whole,
+        np.ascontiguousarray(plate.pixels),
+        np.ascontiguousarray(few.whole),
         sorted_masks,
         within_reach(few.shade, reach_of(sorted_low[..., 3], lines)),
         few.calm,
         encoding,
         noise,
-        restless,
+        None if restless is None else np.ascontiguousarray(restless),
         _masked(masks, plate.canvas.shape),
         relit,
     )
@@ -187,7 +192,8 @@ def lift_frame(
     _for_tiles(plain, lambda tile: _keep(frame, tile, precision, background))
     # Most of a large frame is nobody's: there is no room made for it in the layers.
     window = _around(owned)
-    layers = [np.zeros((*(span.stop - span.start for span in window), 4), np.float32) for _ in order]
+    kind = np.float16 if precision is Precision.HALF else np.float32
+    layers = np.zeros((len(order), *(span.stop - span.start for span in window), 4), kind)
     _for_tiles(owned, lambda tile: _lift(frame, ownership, tile, shown, precision, background, layers, window))
     stack = (
         Layer(names[index], held, window=window, size=(height, width))
@@ -218,20 +224,20 @@ def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
     """Writes a tile of what the plate shows."""
     if frame.silent(tile) and frame.unmasked(tile):
         return
-    wide, inner = widened(tile, shown.effects.shape, HALO)
-    size = difference(frame.plate[wide], frame.clean[wide], frame.encoding)[inner]
-    restless = None if frame.restless is None else frame.restless[tile]
-    free: FloatArray | float = 1.0
+    size = difference(frame.plate, frame.clean, frame.encoding, tile)
+    restless = np.empty((0, 0), np.float32) if frame.restless is None else frame.restless
+    beliefs(size, restless, np.float32(frame.noise.threshold), *_begin(tile), shown.effects)
     if not frame.unmasked(tile):
         covered = np.maximum.reduce([mask[tile] for mask in frame.masks])
         outside = covered < OUTSIDE
-        shown.outside[tile] = free = outside.astype(np.float32)
+        shown.outside[tile] = outside
+        shown.effects[tile] *= outside
         if frame.regrained:
             # Under soft edges, where nothing differs from the clean plate.
             soft = (covered < OPAQUE) & (size < frame.noise.threshold)
             shown.ground[_begin(tile)] = outside | soft
-    shown.effects[tile] = belief(size, frame.noise, restless) * free
     if frame.near_unrest(tile) and holds_anything(shown.effects[tile]):
+        wide, inner = widened(tile, shown.effects.shape, BESIDE)
         # One pixel that is no number would become a row of them.
         blurred = [cv2.blur(finite(image[wide]), (3, 3))[inner] for image in (frame.plate, frame.clean)]
         shown.plain[tile] = shown.effects[tile] * darkened_alike(*blurred)
@@ -320,8 +326,7 @@ def _complete(frame: _Frame, shade: Shade, followed: NDArray[np.bool_], shown: _
         return
     gate = (gaps * shade.darkens)[None]
     for tile in reached(gaps, shown.effects.shape):
-        wide, inner = widened(tile, shown.effects.shape, HALO)
-        size = difference(frame.plate[wide], frame.clean[wide], frame.encoding)[inner]
+        size = difference(frame.plate, frame.clean, frame.encoding, tile)
         many = _many(frame, size, tile)
         weight = enlarge(gate, shown.effects.shape, *tile)[0] * shown.outside[tile]
         np.maximum(shown.effects[tile], smoothstep(many, FAINT, 2 * FAINT) * weight, out=shown.effects[tile])
@@ -355,32 +360,31 @@ def _around(tiles: Sequence[Tile]) -> Tile:
 
 
 def _keep(frame: _Frame, tile: Tile, precision: Precision, background: FloatArray) -> None:
-    background[tile] = precision.nearest(frame.plate[tile])
+    rows, columns = tile
+    keep(frame.plate, precision is Precision.HALF, rows.start, rows.stop, columns.start, columns.stop, background)
 
 
 def _lift(
     frame: _Frame, ownership: Ownership, tile: Tile, shown: _Shown, precision: Precision,
-    background: FloatArray, layers: Sequence[FloatArray], window: Tile,
+    background: FloatArray, layers: NDArray[np.float16] | FloatArray, window: Tile,
 ) -> None:  # fmt: skip
     """Writes a tile of the background (H x W x 3) and of every layer, of which ``window`` is held and black before.
 
     Only the pixels that show an effect or lie in a mask are solved, a third of such tiles: all others are the plate's.
     """
-    _keep(frame, tile, precision, background)
-    covered = np.maximum.reduce([mask[tile] for mask in frame.masks])
-    owned = (shown.effects[tile] > 0) | (covered > 0)
-    held = np.flatnonzero(owned)
-    if not len(held):
+    masks = np.stack([mask[tile] for mask in frame.masks])
+    owned = (shown.effects[tile] > 0) | (masks.max(axis=0) > 0)
+    if not owned.any():
+        _keep(frame, tile, precision, background)
         return
-    alphas, colours = alphas_of(ownership, frame.masks, shown.effects, tile, held)
-    effects = owned & shown.ground.get(_begin(tile), True)
-    plate, clean = (pixels_of(image, held) for image in (frame.plate[tile], _ground(frame, tile, effects)))
-    outside = pixels_of(covered, held) < OUTSIDE
-    solved, raised, premultiplied = solve(plate, clean, alphas, colours, presence(alphas), precision, outside)
-    _put(background[tile], owned, solved)
-    rows, columns = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(tile, window, strict=True))
-    for layer, alpha, colour in zip(layers, raised, premultiplied, strict=True):
-        _put(layer[rows, columns], owned, (*colour, alpha))
+    ground = _ground(frame, tile, owned & shown.ground.get(_begin(tile), True))
+    half = precision is Precision.HALF
+    # One of them holds nothing.
+    halves, floats = (layers if layers.dtype == kind else np.empty((1, 0, 0, 4), kind) for kind in KINDS)
+    lift_pixels(
+        frame.plate, ground, masks, shown.effects, ownership.planes, half, *_begin(tile),
+        background, *_begin(window), halves.view(np.uint16), floats.view(np.float32),
+    )  # fmt: skip
 
 
 def _ground(frame: _Frame, tile: Tile, effects: BoolArray) -> FloatArray:
@@ -389,16 +393,14 @@ def _ground(frame: _Frame, tile: Tile, effects: BoolArray) -> FloatArray:
     ground = np.maximum(frame.clean[tile], 0)
     if not frame.regrained or not effects.any():
         return ground
-    lines, shape = len(frame.plate), frame.plate.shape
+    lines = len(frame.plate)
     rows, columns = part = _extent(effects, halo_of(lines))
     there = (
         slice(tile[0].start + rows.start, tile[0].start + rows.stop),
         slice(tile[1].start + columns.start, tile[1].start + columns.stop),
     )
-    wide, inner = widened(there, shape, halo_of(lines))
-    free = np.zeros([span.stop - span.start for span in wide], np.float32)
-    free[inner] = effects[part]
-    ground[part] = lit_again(frame.plate[wide], frame.clean[wide], free, frame.encoding, frame.noise, lines)[inner]
+    free = effects[part].astype(np.float32)
+    ground[part] = lit_again(frame.plate, frame.clean, free, frame.encoding, frame.noise, lines, there)
     return ground
 
 
@@ -410,23 +412,6 @@ def _extent(where: BoolArray, step: int) -> Tile:
         first, last = int(found[0]) // step * step, -(-(int(found[-1]) + 1) // step) * step
         spans.append(slice(first, min(last, where.shape[1 - axis])))
     return spans[0], spans[1]
-
-
-def _put(image: FloatArray, where: BoolArray, values: Sequence[FloatArray] | FloatArray) -> None:
-    """Writes C planes of N pixels to where they stand in an image (H, W, C); a plane at a time is six times as fast."""
-    for index, plane in enumerate(values):
-        image[..., index][where] = plane
-
-
-def presence(alphas: FloatArray) -> FloatArray:
-    """How surely any of (K, H, W) alphas owns what the plate shows, H x W in [0, 1]: ``GAIN`` times the optical depth.
-
-    The network fades out long before a shadow's tip does. That something is there the plate itself says (the evidence
-    in ``alphas``); whose it is the network tells by any alpha above its least. How opaque it is stays a matter of need.
-    """
-    through = np.prod(1 - alphas, axis=0)
-    sure: FloatArray = 1 - through**GAIN
-    return sure
 
 
 def _for_tiles(tiles: Sequence[Tile], work: Callable[[Tile], None]) -> None:

@@ -8,7 +8,6 @@ q are smooth, so that edges come from the plate and the masks and nothing of an 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,9 +18,7 @@ from penumbra.belief import smoothstep
 from penumbra.color import FloatArray
 from penumbra.frames import BoolArray
 from penumbra.lift.shade import Shade, follow
-from penumbra.resizing import enlarge, footprint
-from penumbra.tiling import Tile
-from penumbra.unrest import OUTSIDE
+from penumbra.resizing import footprint
 
 # Alpha of a pixel the network gives to nobody: its output is limited to tanh 3.
 LEAST_ALPHA = np.float32((1 - np.tanh(3.0)) / 2)
@@ -49,7 +46,6 @@ SURE_FADING = np.float32(0.95)
 # Share of the network's own alpha that is ownership even where the fit finds none: a rim that a slightly small mask
 # leaves over belongs to the object beside it, unless any effect's owner claims it.
 BESIDE = np.float32(0.1)
-SHARPNESS = 8  # a power of two
 # Mean square of the guide from which a fit is trusted more than the network's own value.
 TRUST = np.float32(0.1)
 
@@ -64,12 +60,6 @@ class Ownership:
     planes: FloatArray
     count: int
     followed: BoolArray
-
-    def at(self, shape: tuple[int, int], rows: slice, columns: slice) -> tuple[FloatArray, ...]:
-        """Planes of a tile: k (K, H, W), q (K, H, W), colours (K, 3, H, W), and effects around (H, W)."""
-        large = enlarge(self.planes, shape, rows, columns)
-        each = large[:-1].reshape(self.count, 5, *large.shape[1:])
-        return each[:, 0], each[:, 1], each[:, 2:], large[-1]
 
     def most(self, shape: tuple[int, int], rows: slice, columns: slice) -> float:
         """The most that the layers together can own of effects in a tile, 0 to 1."""
@@ -152,54 +142,6 @@ def whereabouts(alphas: FloatArray, masks: FloatArray, shape: tuple[int, int]) -
         first, last = max(int(found[0]) - NEARLY, 0), min(int(found[-1]) + 1 + NEARLY, few)
         spans.append(slice(first * many // few, -(-last * many // few)))
     return spans[0], spans[1]
-
-
-def alphas_of(
-    ownership: Ownership, masks: Sequence[FloatArray], effects: FloatArray, tile: Tile, held: NDArray[np.intp]
-) -> tuple[FloatArray, FloatArray]:
-    """Alphas (K, N) in [0, 1] and premultiplied linear colours (K, 3, N) of N pixels of a tile.
-
-    ``masks``: the plate's, whole. ``effects``: H x W belief outside all masks, whole. ``held``: (N,) which pixels, in
-    the tile's lines one after the other; alphas of pixels that neither show an effect nor lie in a mask would be 0.
-    Never below the mask's own.
-    """
-    share, falling, colours, around = (
-        np.take(planes.reshape(*planes.shape[:-2], -1), held, axis=-1) for planes in ownership.at(effects.shape, *tile)
-    )
-    inside = np.stack([pixels_of(mask[tile], held) for mask in masks])
-    covered = inside.max(axis=0)
-    # Under a soft edge the object itself makes the difference: what lies beneath shows what its surroundings do.
-    shown = pixels_of(effects[tile], held) + (1 - covered) * np.minimum(around, 1) * (covered >= OUTSIDE)
-    each = np.clip(share, 0, 1) * shown
-    if len(masks) > 1:
-        each = sharpen_shares(each)
-        each += np.clip(falling, 0, 1) * np.stack([_others(inside, index) for index in range(len(inside))])
-    alphas = 1 - (1 - inside) * (1 - np.minimum(each, 1))
-    np.clip(alphas, inside, 1, out=alphas)
-    return alphas, np.maximum(colours, 0) * alphas[:, None]
-
-
-def pixels_of(image: FloatArray, held: NDArray[np.intp]) -> FloatArray:
-    """The pixels ``held`` (N,) of an image's lines one after the other: (N,) of H x W, (C, N) of H x W x C."""
-    pixels = np.take(np.ascontiguousarray(image).reshape(-1, *image.shape[2:]), held, axis=0)
-    return np.ascontiguousarray(pixels.T)
-
-
-def sharpen_shares(alphas: FloatArray) -> FloatArray:
-    """The same coverage, divided more decidedly: a layer with a tenth of an effect is a leak, one with half is not.
-
-    (K, ...) in [0, 1]. Shares are those of optical depth -log(1 - a), which add up where layers overlap; each is raised
-    to the power ``SHARPNESS`` and the sum restored, so that two crossing shadows of equal strength stay equal.
-    """
-    depths = -np.log1p(-np.minimum(alphas, np.float32(0.9999)))
-    total = depths.sum(axis=0)
-    weights = depths / np.maximum(total, np.float32(1e-6))
-    # By squaring: a power function takes ten times as long.
-    for _ in range(SHARPNESS.bit_length() - 1):
-        weights *= weights
-    weights *= total / np.maximum(weights.sum(axis=0), np.float32(1e-6))
-    sharp: FloatArray = -np.expm1(-weights)
-    return sharp
 
 
 def _others(masks: FloatArray, index: int) -> FloatArray:

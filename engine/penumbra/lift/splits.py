@@ -7,7 +7,7 @@ import numpy as np
 from penumbra.color import FloatArray
 from penumbra.frames import Layer
 from penumbra.job import SPLITS
-from penumbra.lift.solve import Precision
+from penumbra.lift.precision import Precision
 
 
 def split_layer(layer: Layer, mask: FloatArray, precision: Precision) -> tuple[Layer, Layer, Layer]:

@@ -12,7 +12,7 @@ from penumbra.errors import OutputError, StageOrderError
 from penumbra.frames import WorkingClip
 from penumbra.journal import NANOSECONDS
 from penumbra.lift import Noise, follow_frame, lift_frame, split_layer, whereabouts
-from penumbra.lift.solve import Precision
+from penumbra.lift.precision import Precision
 from penumbra.pipeline.scratch import PICTURES
 from penumbra.pipeline.shot import CleanSource, Shot, in_order
 from penumbra.read import compact_ranges

@@ -14,7 +14,7 @@ from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.errors import EmptyMaskError
 from penumbra.frames import WorkingClip
 from penumbra.lift import Noise, measure_noise
-from penumbra.lift.solve import HALF_MAX
+from penumbra.lift.precision import HALF_MAX
 from penumbra.pipeline.shot import CleanSource, Shot, in_order
 from penumbra.storage import flush_files
 from penumbra.track import CameraTrack, locked_camera, read_homographies, track_camera

@@ -19,7 +19,7 @@ from penumbra.errors import StageOrderError
 from penumbra.frames import Footage, Mask
 from penumbra.job import Job
 from penumbra.journal import Journal
-from penumbra.lift.solve import HALF_MAX
+from penumbra.lift.precision import HALF_MAX
 from penumbra.read import CleanPlateReader, MaskReader, PlateReader
 from penumbra.reporting import Reporter
 from penumbra.tasks import TASK_STAGES, Task

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -239,6 +239,38 @@ class EmptyChunks:
             return self._layout.chunks(self._file, first, last)
         except OSError:
             return b""
+
+
+class SharedChunks:
+    """Tells lines of a file that are, packed, the very bytes of another file's; to be closed.
+
+    ``lines``: of a chunk. Of files that differ in kind, or cannot be read, it tells nothing.
+    """
+
+    def __init__(self, path: Path, other: Path, lines: int) -> None:
+        self._stack = ExitStack()
+        self._both: Sequence[tuple[BinaryIO, Layout]] = []
+        with suppress(OSError):
+            files = [self._stack.enter_context(each.open("rb")) for each in (path, other)]
+            layouts = [Layout.of(file, lines) for file in files]
+            found = [(file, layout) for file, layout in zip(files, layouts, strict=True) if layout is not None]
+            if len(found) == len(files) and found[0][1].alike == found[1][1].alike:
+                self._both = found
+
+    def hold(self, rows: slice) -> bool:
+        """Whether rows of the data window, which begin a chunk, are the same in both files."""
+        if not self._both:
+            return False
+        lines = self._both[0][1].lines
+        first, last = rows.start // lines, -(-rows.stop // lines)
+        with suppress(OSError):
+            ours, theirs = (layout.chunks(file, first, last) for file, layout in self._both)
+            return ours == theirs
+        return False
+
+    def close(self) -> None:
+        """Frees the files."""
+        self._stack.close()
 
 
 def _attributes(start: bytes) -> tuple[dict[bytes, tuple[int, int]], int]:

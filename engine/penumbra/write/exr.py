@@ -17,7 +17,7 @@ from penumbra.arrays import holds_anything
 from penumbra.color import CHROMATICITIES, FloatArray
 from penumbra.errors import OutputError
 from penumbra.frames import Footage, Region
-from penumbra.halves import nearest_halves
+from penumbra.halves import floats_of, nearest_halves
 from penumbra.job import OutputSettings
 from penumbra.write.chunks import LINES, EmptyChunks, Kind, Packing, lent_chunks, unfold
 from penumbra.write.files import WRITE_FIX, written_whole
@@ -201,15 +201,18 @@ class ExrRows:
             self._image.close()
             raise
         lines = LINES.get(self._image.spec().get_string_attribute("compression"))
-        self._empty = None if lines is None or part else EmptyChunks(path, lines)
+        self.chunk = None if part else lines
+        """Lines that are packed together, where the file's chunks can be looked at."""
+        self._empty = None if self.chunk is None else EmptyChunks(path, self.chunk)
 
     def read(self, rows: slice) -> FloatArray:
         """(rows, W, C) float32, scene-linear; ``rows`` within the data window."""
         top, bottom = rows.start + self._data.y, rows.stop + self._data.y
-        pixels = self._image.read_scanlines(self._part, 0, top, bottom, 0, 0, self._channels, "float")
+        pixels = self._image.read_scanlines(self._part, 0, top, bottom, 0, 0, self._channels, self._kind)
         if pixels is None:
             raise OutputError(f"The layer file {self._path} is damaged ({_sentence(self._image.geterror())}).", AGAIN)
-        lines = np.asarray(pixels, np.float32).reshape(bottom - top, self._data.width, self._channels)
+        values = floats_of(pixels) if pixels.dtype == np.float16 else np.asarray(pixels, np.float32)
+        lines = values.reshape(bottom - top, self._data.width, self._channels)
         return lines if self._order is None else np.ascontiguousarray(lines[..., self._order])
 
     def read_unless_empty(self, rows: slice) -> FloatArray | None:
@@ -247,6 +250,7 @@ class ExrRows:
             raise _changed(self._path, "its channels are " + ", ".join(stored))
         # OpenEXR files hold channels by name; in which order many of them are given back is the library's choice.
         self._channels = len(channels)
+        self._kind = "half" if spec.format == oiio.HALF else "float"
         self._order = None if stored == channels else [stored.index(name) for name in channels]
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.arrays import holds_anything
+from penumbra.color import FloatArray
+from penumbra.compiled import compiled
 from penumbra.errors import PenumbraError
 from penumbra.frames import Footage, Layer, LayerStack, Plate, Region
 from penumbra.job import OutputSettings
@@ -21,7 +22,6 @@ from penumbra.write.files import frame_path
 HALF_MAX = 65504.0
 BACKGROUND = "background"
 _THREADS = 4
-_BAND = 64
 
 
 class FrameWriter:
@@ -81,13 +81,13 @@ class FrameWriter:
 
     def _stored(self, name: str, number: int, pixels: Pixels) -> Pixels:
         """The pixels as the file can hold them; values beyond half's range would be infinite there."""
-        least, most = _extremes(pixels.held)
-        if not (math.isfinite(least) and math.isfinite(most)):
+        farthest = _farthest(pixels.held)
+        if not math.isfinite(farthest):
             raise PenumbraError(
                 f"Layer {name} of frame {number} holds values that are not finite; it was not written.",
                 "This is a fault of Penumbra: please report it with the job file.",
             )
-        if self._output.precision != "half" or max(most, -least) <= HALF_MAX:
+        if self._output.precision != "half" or farthest <= HALF_MAX:
             return pixels
         beyond = int(np.count_nonzero(np.abs(pixels.held) > HALF_MAX))
         with self._lock:
@@ -96,17 +96,26 @@ class FrameWriter:
         return Pixels(within, pixels.window, pixels.like)
 
 
-def _extremes(pixels: NDArray[np.floating]) -> tuple[float, float]:
-    """The least and the largest value, 0 among them; NaN where any is NaN: they tell of all others.
+def _farthest(pixels: NDArray[np.float16] | FloatArray) -> float:
+    """The size of the value farthest from 0; not finite where any is not."""
+    values = np.ascontiguousarray(pixels).reshape(-1)
+    if values.dtype == np.float16:
+        return float(_largest(values.view(np.uint16), np.uint16(0x7FFF), np.empty(1, np.uint16)).view(np.float16)[0])
+    return float(_largest(values.view(np.uint32), np.uint32(0x7FFFFFFF), np.empty(1, np.uint32)).view(np.float32)[0])
 
-    Band by band, so that the second look finds in the cache what the first has fetched.
+
+@compiled
+def _largest(
+    bits: NDArray[np.unsignedinteger], size: np.unsignedinteger, most: NDArray[np.unsignedinteger]
+) -> NDArray[np.unsignedinteger]:
+    """``most`` (1,), which is made the largest of (N,) bits without the sign's: ``size`` of a number's bits, which grow
+    as it does.
     """
-    least = most = np.float32(0)
-    for top in range(0, len(pixels), _BAND):
-        band = pixels[top : top + _BAND]
-        if holds_anything(band):
-            least, most = np.minimum(least, band.min()), np.maximum(most, band.max())
-    return float(least), float(most)
+    found = size & ~size
+    for i in range(len(bits)):
+        found = max(found, bits[i] & size)
+    most[0] = found
+    return most
 
 
 def _shared(one: slice, other: slice) -> slice:

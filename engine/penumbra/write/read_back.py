@@ -7,19 +7,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from penumbra.arrays import holds_anything
 from penumbra.color import FloatArray
-from penumbra.compositing import over_all
+from penumbra.compiled import compiled
+from penumbra.compositing import lay_over
 from penumbra.frames import BoolArray, Footage, Plate
+from penumbra.write.chunks import SharedChunks
 from penumbra.write.exr import RGB, RGBA, ExrRows
 from penumbra.write.files import frame_path
 from penumbra.write.frame_writer import BACKGROUND
 
 # A multiple of the lines that every compression packs together, so that none is unpacked twice.
 LINES = 64
+_NOTHING, _INFINITE = np.float32(0), np.float32(np.inf)
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,18 @@ def read_back(
             name: stack.enter_context(ExrRows(_path(folder, footage, name, plate), channels, plate.data))
             for name, channels in ((BACKGROUND, RGB), *((name, RGBA) for name in names_back_to_front))
         }
+        shared = None
+        chunk = images[BACKGROUND].chunk
+        if plate.stored is not None and chunk is not None:
+            shared = SharedChunks(_path(folder, footage, BACKGROUND, plate), plate.stored, chunk)
+            stack.callback(shared.close)
         for top in range(0, plate.data.height, LINES):
             lines = slice(top, min(top + LINES, plate.data.height))
-            behind = images[BACKGROUND].read(lines)
+            # The plate's own bytes were unpacked when the plate was read.
+            same, here = shared is not None and shared.hold(lines), pixels[lines]
+            behind = here if same else images[BACKGROUND].read(lines)
             layers = {name: images[name].read_unless_empty(lines) for name in names_back_to_front}
-            yield _band(lines, pixels[lines], None if broken is None else broken[lines], behind, layers, largest)
+            yield _band(lines, here, None if broken is None else broken[lines], behind, layers, largest)
 
 
 def _path(folder: Path, footage: Footage, name: str, plate: Plate) -> Path:
@@ -103,22 +112,35 @@ def _band(
     over = [layer for layer in held.values() if layer is not None]
     touched = columns_with_anything(over)
     error = _error(plate, background, over, touched)
-    if unresolved is not None:
+    if error.flags.writeable and unresolved is not None:
         error[unresolved] = 0
-    wrong = columns_with_anything([error]) if holds_anything(error) else slice(0, 0)
+    wrong = columns_with_anything([error]) if error.flags.writeable and holds_anything(error) else slice(0, 0)
     return Band(rows, plate, unresolved, background, layers, empty, touched, error, wrong)
 
 
 def _error(plate: FloatArray, background: FloatArray, layers: list[FloatArray], touched: slice) -> FloatArray:
-    with np.errstate(invalid="ignore", over="ignore"):
-        # Columns without a layer are background alone.
-        error = np.asarray(cv2.absdiff(background, plate), np.float32).reshape(plate.shape)
-        if layers:
-            recomposed = over_all((layer[:, touched] for layer in layers), background[:, touched])
-            error[:, touched] = np.abs(recomposed - plate[:, touched])
-    if np.isnan(error.max()):
-        error[np.isnan(error)] = np.inf
+    """(h, w, 3) |recomposition - plate|, infinite where either is no number; columns that no layer has ``touched`` are
+    background alone.
+    """
+    recomposed = background
+    if background is plate and not layers:
+        return np.broadcast_to(_NOTHING, plate.shape)
+    if layers:
+        recomposed = background.copy()
+        for layer in layers:
+            lay_over(layer, touched.start, touched.stop, recomposed)
+    error = np.empty(plate.shape, np.float32)
+    _differ(np.ascontiguousarray(plate), recomposed, error)
     return error
+
+
+@compiled
+def _differ(plate: FloatArray, recomposed: FloatArray, error: FloatArray) -> None:
+    for y in range(len(plate)):
+        for x in range(plate.shape[1]):
+            for c in range(3):
+                size = abs(recomposed[y, x, c] - plate[y, x, c])
+                error[y, x, c] = size if size >= _NOTHING else _INFINITE
 
 
 def columns_with_anything(images: Sequence[FloatArray]) -> slice:

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from penumbra.color import FloatArray
+from penumbra.compiled import compiled
 from penumbra.frames import Footage, Plate
 from penumbra.write.copies import Copies
 from penumbra.write.read_back import Band, allowed_error, read_back
 
-HUGEST = float(np.finfo(np.float32).max)
+HUGEST = np.finfo(np.float32).max
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,9 @@ class _Tally:
         for name, whole in band.layers.items():
             if name in band.empty:
                 continue
-            layer = whole[:, band.touched]
-            # Comparisons with NaN are False, so that it fails them. One channel alone is slow to go through.
-            least, most = layer.min(), layer.max()
-            self.alpha_ok &= bool(least >= 0 and most <= 1) or _within(layer[..., 3], 1)
-            self.colour_ok &= bool(least >= 0 and most < np.inf) or _within(layer[..., :3], HUGEST)
+            alpha_ok, colour_ok = _sound(whole, band.touched.start, band.touched.stop)
+            self.alpha_ok &= alpha_ok
+            self.colour_ok &= colour_ok
         unresolved = 0 if band.unresolved is None else int(np.count_nonzero(band.unresolved))
         self.unresolved += unresolved
         self.count += band.error.size - 3 * unresolved
@@ -118,5 +117,14 @@ class _Tally:
             self.worst = (band.rows.start + int(row), columns.start + int(column))
 
 
-def _within(values: FloatArray, most: float) -> bool:
-    return bool(values.min() >= 0 and values.max() <= most)
+@compiled
+def _sound(layer: FloatArray, left: int, right: int) -> tuple[bool, bool]:
+    """Whether the alphas of some columns of (h, w, 4) are in [0, 1], and the colours finite and not negative."""
+    alpha_ok = colour_ok = True
+    for y in range(len(layer)):
+        for x in range(left, right):
+            # Comparisons with what is no number are False.
+            alpha_ok &= layer[y, x, 3] >= 0 and layer[y, x, 3] <= 1
+            for c in range(3):
+                colour_ok &= layer[y, x, c] >= 0 and layer[y, x, c] <= HUGEST
+    return alpha_ok, colour_ok
