@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from penumbra.compiled import compiled
+
 _CHUNK = 1 << 20
 _HEAD = 4096  # holds the header of a .npy file
 # numpy reads headers by Python's own parser of literals, which on CPython 3.11 has failed ("AST constructor
@@ -43,6 +45,22 @@ def holds_anything(values: NDArray[Any]) -> bool:
     At a tenth of the cost of numpy's ``any``, which makes a truth of every number first.
     """
     return values.size > 0 and bool(cv2.hasNonZero(values.reshape(len(values), -1).view(np.uint8)))
+
+
+def within(values: NDArray[np.float32], most: float) -> bool:
+    """Whether every value of an array of any shape lies in [0, ``most``]; none that is no number, or a negative zero.
+
+    In one pass, by the bits: they grow with what they stand for, and the sign's is the uppermost.
+    """
+    return _largest(np.ascontiguousarray(values).view(np.uint32).reshape(-1)) <= int(np.float32(most).view(np.uint32))
+
+
+@compiled
+def _largest(bits: NDArray[np.uint32]) -> int:
+    found = np.uint32(0)
+    for i in range(len(bits)):
+        found = max(found, bits[i])
+    return int(found)
 
 
 def mean_of_channels(picture: NDArray[np.float32]) -> NDArray[np.float32]:

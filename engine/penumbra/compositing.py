@@ -20,7 +20,7 @@ _ONE = np.float32(1)
 
 def over(foreground: FloatArray, background: FloatArray) -> FloatArray:
     """Premultiplied RGBA (..., 4) over opaque RGB (..., 3)."""
-    result = np.array(background, np.float32, order="C")
+    result = np.array(np.broadcast_to(background, (*foreground.shape[:-1], 3)), np.float32, order="C")
     rgba = np.ascontiguousarray(foreground, np.float32).reshape(1, -1, 4)
     lay_over(rgba, 0, rgba.shape[1], result.reshape(1, -1, 3))
     return result

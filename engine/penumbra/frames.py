@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.arrays import within
 from penumbra.color import Alpha, DisplayEncoding, FloatArray, LinearSpace
 
 # 16384 x 8192, a panorama's; no camera makes more, and a header that claims more must not take all memory.
@@ -107,7 +108,7 @@ class Mask:
 
     def __post_init__(self) -> None:
         _check(self.coverage, self.coverage.shape[:2], f"mask frame {self.number}")
-        if self.coverage.size and not (self.coverage.min() >= 0 and self.coverage.max() <= 1):
+        if not within(self.coverage, 1) and not (self.coverage.min() >= 0 and self.coverage.max() <= 1):
             raise ValueError(f"mask frame {self.number}: coverage outside [0, 1]")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.color import DisplayEncoding, FloatArray, finite
+from penumbra.compiled import compiled
 from penumbra.resizing import shrink
 
 # Longest side of the pictures it is told from.
@@ -103,11 +104,12 @@ def unrest(
     little to judge by.
     """
     difference = departure(shown, behind)
-    far = _far(covered)
-    side = 2 * max(1, round(WINDOW * covered.shape[1] / 2)) + 1
-    shades = _shades(behind)
-    seen, alike = _count(far, shades, side), _count(np.ones_like(far), shades, side)
-    below = [_count(far * (difference <= level), shades, side) for level in LEVELS]
+    # By the first level that is not below; those near a mask apart.
+    kind = np.where(_far(covered) > 0, np.searchsorted(LEVELS, difference), len(LEVELS) + 1)
+    counts = np.zeros((*covered.shape, len(LEVELS) + 2))
+    _count(kind, np.stack(_shades(behind)), max(1, round(WINDOW * covered.shape[1] / 2)), counts)
+    upwards = np.cumsum(counts, axis=-1)
+    below, seen, alike = upwards[..., : len(LEVELS)], upwards[..., -2], upwards[..., -1]
     middle = _quantile(below, MEDIAN * seen)
     if restless is not None:
         share = _restless_share(restless)
@@ -124,9 +126,9 @@ def departure(shown: FloatArray, behind: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(np.square(cv2.GaussianBlur(shown - behind, (5, 5), 1.0)).sum(-1)), np.float32)
 
 
-def _quantile(below: list[FloatArray], wanted: FloatArray) -> FloatArray:
-    """Between which of ``LEVELS`` the count reaches ``wanted``; 0 where it does below the first."""
-    place = np.sum([count < wanted for count in below], axis=0)
+def _quantile(below: NDArray[np.float64], wanted: NDArray[np.float64]) -> FloatArray:
+    """Between which of ``LEVELS`` the count (h, w, .) reaches ``wanted`` (h, w); 0 where it does below the first."""
+    place = np.sum(below < wanted[..., None], axis=-1)
     values = np.append(LEVELS, LEVELS[-1])[place] / ROUNDING
     return np.asarray(np.where(place > 0, values, 0), np.float32)
 
@@ -159,10 +161,31 @@ def _steps(plane: FloatArray) -> list[FloatArray]:
     return [np.asarray(np.maximum(0, 1 - np.abs(place - step)), np.float32) for step in range(SHADES)]
 
 
-def _count(where: FloatArray, shades: list[FloatArray], side: int) -> NDArray[np.float32]:
-    """How much there is of ``where`` (h, w) in a window around each pixel, counting what is of its shade."""
-    total = np.zeros_like(where)
-    for shade in shades:
-        counted = cv2.boxFilter(where * shade, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
-        total += shade * counted
-    return total
+@compiled
+def _count(kind: NDArray[np.intp], shades: FloatArray, reach: int, counts: NDArray[np.float64]) -> None:
+    """Adds to ``counts`` (h, w, kinds) how much there is of each ``kind`` (h, w) within so many pixels across and down,
+    counting what is of the same shade as the pixel itself: ``shades`` (S, h, w).
+
+    Windows are moved on by what enters and what leaves them.
+    """
+    height, width, kinds = counts.shape
+    for s in range(len(shades)):
+        columns, window = np.zeros((width, kinds)), np.zeros(kinds)
+        for y in range(-reach, height):
+            for x in range(width):
+                if y + reach < height:
+                    columns[x, kind[y + reach, x]] += shades[s, y + reach, x]
+                if y - reach > 0:
+                    columns[x, kind[y - reach - 1, x]] -= shades[s, y - reach - 1, x]
+            if y < 0:
+                continue
+            window[:] = 0
+            for x in range(-reach, width):
+                enters, leaves, shade = x + reach < width, x - reach > 0, shades[s, y, x] if x >= 0 else 0
+                for k in range(kinds):
+                    if enters:
+                        window[k] += columns[x + reach, k]
+                    if leaves:
+                        window[k] -= columns[x - reach - 1, k]
+                    if shade > 0:
+                        counts[y, x, k] += shade * window[k]

@@ -258,14 +258,13 @@ def nearest(values: FloatArray, half: bool, rounded: FloatArray) -> None:
 
 
 @compiled
-def keep(
-    plate: FloatArray, half: bool, top: int, bottom: int, left: int, right: int, background: FloatArray
-) -> None:  # fmt: skip
+def keep(plate: FloatArray, half: bool, top: int, bottom: int, left: int, right: int, background: FloatArray) -> None:
     """Writes a rectangle of the plate (H, W, 3), as files of this precision hold it, to the background (H, W, 3)."""
     for y in range(top, bottom):
-        for x in range(left, right):
-            for c in range(3):
-                background[y, x, c] = _nearest(plate[y, x, c], half)
+        # Along flat lines: channels are too few to go along.
+        shown, kept = plate[y].reshape(-1), background[y].reshape(-1)
+        for i in range(3 * left, 3 * right):
+            kept[i] = _nearest(shown[i], half)
 
 
 @compiled

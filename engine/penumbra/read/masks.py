@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.arrays import within
 from penumbra.color import FloatArray
 from penumbra.errors import FootageError
 from penumbra.frames import Footage, Mask
@@ -62,7 +63,7 @@ class MaskReader:
             coverage = self._inverted(coverage, own)
         else:
             coverage = self._fit.place(coverage[..., None], self._clip.data(own, names))[..., 0]
-        if not (coverage.min() >= 0 and coverage.max() <= 1):  # after enlarging, by a rounding
+        if not within(coverage, 1):  # after enlarging, by a rounding
             coverage = np.clip(coverage, 0, 1)
         return Mask(number, coverage.astype(np.float32, copy=False))
 

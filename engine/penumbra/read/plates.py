@@ -92,7 +92,7 @@ def linear_pixels(stored: NDArray[Any], decoding: Decoding) -> tuple[FloatArray,
         stored = np.where(before[..., None], 0, stored)
     with np.errstate(over="ignore", invalid="ignore"):
         pixels = decoding.decode(stored)
-    after = _not_finite(pixels) if stored.dtype.kind == "f" else None
+    after = _not_finite(pixels) if stored.dtype.kind == "f" and pixels is not stored else None
     found = [bad for bad in (before, after) if bad is not None]
     if not found:
         return pixels, None

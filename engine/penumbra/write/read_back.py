@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from penumbra.arrays import holds_anything
+from penumbra.arrays import within
 from penumbra.color import FloatArray
 from penumbra.compiled import compiled
 from penumbra.compositing import lay_over
@@ -105,16 +106,18 @@ def _band(
     nothing = np.broadcast_to(np.float32(0), (*background.shape[:2], 4))
     layers = {name: nothing if layer is None else layer for name, layer in held.items()}
     unresolved: BoolArray | None = None
-    if plate.min() < 0 or plate.max() > largest:
+    if not within(plate, largest):
         unresolved = np.asarray(((plate < 0) | (plate > largest)).any(axis=-1))
     if broken is not None and broken.any():
         unresolved = broken if unresolved is None else unresolved | broken
     over = [layer for layer in held.values() if layer is not None]
     touched = columns_with_anything(over)
     error = _error(plate, background, over, touched)
-    if error.flags.writeable and unresolved is not None:
-        error[unresolved] = 0
-    wrong = columns_with_anything([error]) if error.flags.writeable and holds_anything(error) else slice(0, 0)
+    wrong = slice(0, 0)
+    if error.flags.writeable:
+        if unresolved is not None:
+            error[unresolved] = 0
+        wrong = columns_with_anything([error])
     return Band(rows, plate, unresolved, background, layers, empty, touched, error, wrong)
 
 
@@ -145,8 +148,32 @@ def _differ(plate: FloatArray, recomposed: FloatArray, error: FloatArray) -> Non
 
 def columns_with_anything(images: Sequence[FloatArray]) -> slice:
     """The columns, as one slice, outside of which all (h, W, C) float32 images are zero; empty where they all are."""
-    if not images:
-        return slice(0, 0)
-    held = [np.bitwise_or.reduce(np.ascontiguousarray(image).view(np.uint32), axis=0).any(axis=-1) for image in images]
-    columns = np.flatnonzero(np.logical_or.reduce(held))
-    return slice(int(columns[0]), int(columns[-1]) + 1) if len(columns) else slice(0, 0)
+    first, last = np.iinfo(np.int64).max, -1
+    for image in images:
+        lines = np.ascontiguousarray(image).view(np.uint32).reshape(len(image), -1)
+        found = _span(lines)
+        if found[1] >= 0:
+            first = min(first, found[0] // image.shape[2])
+            last = max(last, found[1] // image.shape[2])
+    return slice(first, last + 1) if last >= 0 else slice(0, 0)
+
+
+@compiled
+def _span(lines: NDArray[np.uint32]) -> tuple[int, int]:
+    """The first and the last place of lines (h, n) at which any bit is set; the last is -1 where none is."""
+    first, last = lines.shape[1], -1
+    for y in range(len(lines)):
+        any_bit = np.uint32(0)
+        for i in range(lines.shape[1]):
+            any_bit |= lines[y, i]
+        if any_bit == 0:
+            continue
+        for i in range(first):
+            if lines[y, i] != 0:
+                first = i
+                break
+        for i in range(lines.shape[1] - 1, last, -1):
+            if lines[y, i] != 0:
+                last = i
+                break
+    return first, last
