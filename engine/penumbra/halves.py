@@ -30,8 +30,10 @@ def nearest_halves(values: NDArray[np.float16] | FloatArray) -> NDArray[np.float
     return halves
 
 
-def floats_of(halves: NDArray[np.float16]) -> FloatArray:
-    """The very values as floats. Any shape."""
+def floats_of(halves: NDArray[np.float16] | FloatArray) -> FloatArray:
+    """The very values as floats, the very array if it holds floats. Any shape."""
+    if halves.dtype == np.float32:
+        return np.asarray(halves, np.float32)
     values = np.empty(halves.shape, np.float32)
     _to_floats(np.ascontiguousarray(halves).reshape(-1).view(np.uint16), values.reshape(-1).view(np.uint32))
     return values

@@ -221,13 +221,7 @@ class ExrRows:
 
     def read(self, rows: slice) -> FloatArray:
         """(rows, W, C) float32, scene-linear; ``rows`` within the data window."""
-        top, bottom = rows.start + self._data.y, rows.stop + self._data.y
-        pixels = self._image.read_scanlines(self._part, 0, top, bottom, 0, 0, self._channels, self._kind)
-        if pixels is None:
-            raise OutputError(f"The layer file {self._path} is damaged ({_sentence(self._image.geterror())}).", AGAIN)
-        values = floats_of(pixels) if pixels.dtype == np.float16 else np.asarray(pixels, np.float32)
-        lines = values.reshape(bottom - top, self._data.width, self._channels)
-        return lines if self._order is None else np.ascontiguousarray(lines[..., self._order])
+        return self._in_order(self._stored(rows))
 
     def read_unless_empty(self, rows: slice) -> FloatArray | None:
         """As :meth:`read`; None where all is zero.
@@ -236,12 +230,25 @@ class ExrRows:
         """
         if self._empty is not None and self._empty.hold(rows):
             return None
-        pixels = self.read(rows)
+        pixels = self._stored(rows)
         if holds_anything(pixels):
-            return pixels
+            return self._in_order(pixels)
         if self._empty is not None:
             self._empty.learn(rows)
         return None
+
+    def _stored(self, rows: slice) -> NDArray[np.float16] | FloatArray:
+        """(rows, W, C) as the file holds them, channels as the library gives them."""
+        top, bottom = rows.start + self._data.y, rows.stop + self._data.y
+        pixels = self._image.read_scanlines(self._part, 0, top, bottom, 0, 0, self._channels, self._kind)
+        if pixels is None:
+            raise OutputError(f"The layer file {self._path} is damaged ({_sentence(self._image.geterror())}).", AGAIN)
+        return cast("NDArray[np.float16] | FloatArray", pixels.reshape(bottom - top, self._data.width, self._channels))
+
+    def _in_order(self, pixels: NDArray[np.float16] | FloatArray) -> FloatArray:
+        # The very array where it holds floats.
+        lines = floats_of(pixels)
+        return lines if self._order is None else np.ascontiguousarray(lines[..., self._order])
 
     def __enter__(self) -> ExrRows:
         return self

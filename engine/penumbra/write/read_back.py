@@ -112,38 +112,55 @@ def _band(
         unresolved = broken if unresolved is None else unresolved | broken
     over = [layer for layer in held.values() if layer is not None]
     touched = columns_with_anything(over)
-    error = _error(plate, background, over, touched)
-    wrong = slice(0, 0)
-    if error.flags.writeable:
-        if unresolved is not None:
-            error[unresolved] = 0
-        wrong = columns_with_anything([error])
+    error, wrong = _error(plate, background, over, touched, unresolved)
     return Band(rows, plate, unresolved, background, layers, empty, touched, error, wrong)
 
 
-def _error(plate: FloatArray, background: FloatArray, layers: list[FloatArray], touched: slice) -> FloatArray:
-    """(h, w, 3) |recomposition - plate|, infinite where either is no number; columns that no layer has ``touched`` are
-    background alone.
+def _error(
+    plate: FloatArray, background: FloatArray, layers: list[FloatArray], touched: slice, unresolved: BoolArray | None
+) -> tuple[FloatArray, slice]:
+    """(h, w, 3) |recomposition - plate| as :class:`Band` has it, and the columns outside of which it is 0; columns that
+    no layer has ``touched`` are background alone.
     """
-    recomposed = background
     if background is plate and not layers:
-        return np.broadcast_to(_NOTHING, plate.shape)
+        return np.broadcast_to(_NOTHING, plate.shape), slice(0, 0)
+    recomposed = background
     if layers:
         recomposed = background.copy()
         for layer in layers:
             lay_over(layer, touched.start, touched.stop, recomposed)
     error = np.empty(plate.shape, np.float32)
-    _differ(np.ascontiguousarray(plate), recomposed, error)
-    return error
+    flat = [np.ascontiguousarray(image).reshape(len(image), -1) for image in (plate, recomposed, error)]
+    first, last = _differ(*flat)
+    if unresolved is not None:
+        error[unresolved] = 0
+    return error, slice(first // 3, last // 3 + 1) if last >= 0 else slice(0, 0)
 
 
 @compiled
-def _differ(plate: FloatArray, recomposed: FloatArray, error: FloatArray) -> None:
+def _differ(plate: FloatArray, recomposed: FloatArray, error: FloatArray) -> tuple[int, int]:
+    """Writes how far lines (h, n) differ, infinite where that is no number; the first and the last place where they do.
+
+    The last is -1 where they are the same.
+    """
+    first, last = plate.shape[1], -1
     for y in range(len(plate)):
-        for x in range(plate.shape[1]):
-            for c in range(3):
-                size = abs(recomposed[y, x, c] - plate[y, x, c])
-                error[y, x, c] = size if size >= _NOTHING else _INFINITE
+        different = False
+        for i in range(plate.shape[1]):
+            size = abs(recomposed[y, i] - plate[y, i])
+            error[y, i] = size if size >= _NOTHING else _INFINITE
+            different |= error[y, i] != _NOTHING
+        if not different:
+            continue
+        for i in range(first):
+            if error[y, i] != _NOTHING:
+                first = i
+                break
+        for i in range(plate.shape[1] - 1, last, -1):
+            if error[y, i] != _NOTHING:
+                last = i
+                break
+    return first, last
 
 
 def columns_with_anything(images: Sequence[FloatArray]) -> slice:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
 from penumbra.compiled import compiled
@@ -15,6 +16,10 @@ from penumbra.write.copies import Copies
 from penumbra.write.read_back import Band, allowed_error, read_back
 
 HUGEST = np.finfo(np.float32).max
+# As :func:`penumbra.write.read_back.allowed_error` has it; and how near to the bound an exact pixel comes at most.
+_RELATIVE, _ABSOLUTE = np.float32(2.0**-10), np.float32(2.0**-12)
+NEAREST = -(2.0**-12)
+_NONE, _NEVER = np.float32(0), np.float32(-np.inf)
 
 
 @dataclass(frozen=True)
@@ -97,24 +102,42 @@ class _Tally:
         self.unresolved += unresolved
         self.count += band.error.size - 3 * unresolved
         # What is exact comes nearest to the bound where the plate is darkest.
-        if -allowed_error(band.plate.min()) > self.max_excess or band.unresolved is not None:
-            self._compare(band, slice(0, band.plate.shape[1]))
-        elif not band.exact:
-            self._compare(band, band.wrong)
-        if not band.exact:
-            error = band.error[:, band.wrong]
-            self.total += float(error.sum(dtype=np.float64))
-            self.max_error = max(self.max_error, float(error.max()))
+        darker = self.max_excess < NEAREST and -allowed_error(band.plate.min()) > self.max_excess
+        if darker or not band.exact or band.unresolved is not None:
+            everywhere = darker or band.unresolved is not None
+            self._weigh(band, slice(0, band.plate.shape[1]) if everywhere else band.wrong)
 
-    def _compare(self, band: Band, columns: slice) -> None:
-        """Takes note of where some columns of a band are nearest to the bound, or farthest beyond it."""
-        excess = band.error[:, columns] - allowed_error(band.plate[:, columns])
-        if band.unresolved is not None:
-            excess[band.unresolved[:, columns]] = -np.inf
-        if excess.max() > self.max_excess:
-            row, column, _ = np.unravel_index(int(excess.argmax()), excess.shape)
-            self.max_excess = float(excess.max())
-            self.worst = (band.rows.start + int(row), columns.start + int(column))
+    def _weigh(self, band: Band, columns: slice) -> None:
+        """Takes note of the errors of some columns of a band, outside of which all is exact."""
+        broken = np.empty((0, 0), np.bool_) if band.unresolved is None else band.unresolved
+        plate, error = (np.ascontiguousarray(image) for image in (band.plate, band.error))
+        total, largest, excess, row, column = _weighed(error, plate, broken, columns.start, columns.stop)
+        self.total += total
+        self.max_error = max(self.max_error, largest)
+        if excess > self.max_excess:
+            self.max_excess, self.worst = excess, (band.rows.start + row, column)
+
+
+@compiled
+def _weighed(
+    error: FloatArray, plate: FloatArray, broken: NDArray[np.bool_], left: int, right: int
+) -> tuple[float, float, float, int, int]:
+    """Of some columns of an error (h, w, 3): its sum, the largest, by how much it is most beyond what is allowed, and
+    where: row and column. Where ``broken`` (h, w, or nothing) nothing is.
+    """
+    total, largest, most, row, column = 0.0, _NONE, _NEVER, 0, 0
+    for y in range(len(error)):
+        for x in range(left, right):
+            if broken.size and broken[y, x]:
+                continue
+            for c in range(3):
+                one = error[y, x, c]
+                total += one
+                largest = max(largest, one)
+                excess = one - (abs(plate[y, x, c]) * _RELATIVE + _ABSOLUTE)
+                if excess > most:
+                    most, row, column = excess, y, x
+    return total, float(largest), float(most), row, column
 
 
 @compiled
