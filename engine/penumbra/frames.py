@@ -80,6 +80,29 @@ class Footage:
 
 
 @dataclass(frozen=True)
+class StoredAs:
+    """A file as it was when it was read: its size in bytes and the time, in nanoseconds, it was last changed at."""
+
+    path: Path
+    size: int
+    changed: int
+
+    @classmethod
+    def now(cls, path: Path) -> StoredAs | None:
+        """The file as it is; None where it is out of reach."""
+        try:
+            facts = path.stat()
+        except OSError:
+            return None
+        return cls(path, facts.st_size, facts.st_mtime_ns)
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether it is still the same."""
+        return StoredAs.now(self.path) == self
+
+
+@dataclass(frozen=True)
 class Plate:
     """One frame of the plate over the clip's canvas.
 
@@ -93,7 +116,7 @@ class Plate:
     data: Region
     canvas: Region
     unresolved: BoolArray | None = None
-    stored: Path | None = None
+    stored: StoredAs | None = None
 
     def __post_init__(self) -> None:
         _check(self.pixels, (*self.canvas.shape, 3), f"plate frame {self.number}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from fakes.clips import make_footage, make_plate
 from penumbra.errors import OutputError
-from penumbra.frames import Footage, Layer, LayerStack, Plate, Region
+from penumbra.frames import Footage, Layer, LayerStack, Plate, Region, StoredAs
 from penumbra.halves import nearest_halves
 from penumbra.job import OutputSettings, PlateSettings
 from penumbra.read import open_plate
@@ -105,6 +106,34 @@ def test_what_the_plates_file_lends_is_what_would_be_packed(tmp_path: Path, comp
     assert lent == packed
 
 
+@pytest.mark.parametrize("meanwhile", ["nothing", "another plate", "touched", "gone"])
+@pytest.mark.parametrize("compression", ["zips", "zip"])
+def test_a_plate_that_changes_while_layers_are_made_is_found(tmp_path: Path, compression: str, meanwhile: str) -> None:
+    footage = make_footage(WIDTH, HEIGHT, count=2)
+    output = OutputSettings("out", compression=compression)
+    made = FrameWriter(tmp_path / "plate", footage, output, "")
+    for number in footage.frames:
+        plate = make_plate(footage, number)
+        made.write(LayerStack(number, nearest_halves(plate.pixels).astype(np.float32), ()), plate.data)
+    folder = tmp_path / "plate" / "background"
+    with open_plate(PlateSettings(str(folder / "background.%04d.exr"))) as reader:
+        plate = reader.read(1001)
+        file = folder / "background.1001.exr"
+        if meanwhile == "another plate":
+            # Same size or not, lines that are lent are no longer the plate's.
+            brighter = nearest_halves(plate.pixels * np.float32(1.25)).astype(np.float32)
+            made.write(LayerStack(1001, brighter, ()), plate.data)
+        elif meanwhile == "touched":
+            os.utime(file, ns=(0, 0))
+        elif meanwhile == "gone":
+            file.unlink()
+        stack = LayerStack(1001, plate.pixels, ())
+        FrameWriter(tmp_path / "made", reader.footage, output, "").write(stack, plate.data, plate)
+        assert (verify_frame(tmp_path / "made", reader.footage, [], plate).max_error > 0) is (
+            meanwhile == "another plate"
+        )
+
+
 @pytest.mark.parametrize("spoiled", ["gone", "cut", "other compression", "other channels", "other window", "nonsense"])
 def test_a_plates_file_that_cannot_lend_is_done_without(tmp_path: Path, spoiled: str) -> None:
     footage = make_footage(WIDTH, HEIGHT)
@@ -126,7 +155,7 @@ def test_a_plates_file_that_cannot_lend_is_done_without(tmp_path: Path, spoiled:
         path.unlink()
     stack = LayerStack(plate.number, plate.pixels, ())
     FrameWriter(tmp_path / "with", footage, OutputSettings("out"), "").write(
-        stack, plate.data, replace(plate, stored=path)
+        stack, plate.data, replace(plate, stored=StoredAs(path, 0, 0))
     )
     FrameWriter(tmp_path / "without", footage, OutputSettings("out"), "").write(stack, plate.data)
     files = [(tmp_path / name / "background" / "background.1001.exr").read_bytes() for name in ("with", "without")]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
 from penumbra.errors import MissingFramesError
-from penumbra.frames import BoolArray, Footage, Plate, Region
+from penumbra.frames import BoolArray, Footage, Plate, Region, StoredAs
 from penumbra.job import FrameRange, PlateSettings
 from penumbra.read.clips import Clip, ImageClip, open_clip
 from penumbra.read.encodings import Decoding, find_decoding
@@ -37,13 +37,15 @@ class PlateReader:
         if number not in self.footage.frames:
             raise MissingFramesError(f"{self.footage.path} has no frame {number}.", "Choose another frame.")
         names = self._clip.color
+        # As it is before it is read: what changes from here on is seen.
+        path = self._clip.stored_at(number, names) if self._decoding.keeps_values else None
+        stored = None if path is None else StoredAs.now(path)
         pixels, bad = linear_pixels(self._clip.values(number, names), self._decoding)
         data, canvas = self._clip.data(number, names), self.footage.canvas
         placed, unresolved = on_canvas(pixels, data, canvas), None
         if bad is not None:
             unresolved = on_canvas(bad[..., None], data, canvas)[..., 0]
-        stored = self._clip.stored_at(number, names) if self._decoding.keeps_values and bad is None else None
-        return Plate(number, placed, data, canvas, unresolved, stored)
+        return Plate(number, placed, data, canvas, unresolved, stored if bad is None else None)
 
     def close(self) -> None:
         """Frees the file."""

@@ -49,7 +49,7 @@ class FrameWriter:
         if stack.background.shape[:2] != self._footage.canvas.shape:
             raise ValueError(f"frame {stack.number} of {stack.background.shape[:2]} does not cover the canvas")
         whole = data.slices_in(self._footage.canvas)
-        like = None if plate is None or plate.stored is None else (plate.stored, plate.pixels[whole])
+        like = None if plate is None or plate.stored is None else (plate.stored.path, plate.pixels[whole])
         background = Pixels(stack.background[whole], like=like)
         images = [(BACKGROUND, background), *((layer.name, self._cropped(layer, data)) for layer in stack.layers)]
         self._write_images(images, stack.number, data)

@@ -77,8 +77,8 @@ def read_back(
         }
         shared = None
         chunk = images[BACKGROUND].chunk
-        if plate.stored is not None and chunk is not None:
-            shared = SharedChunks(_path(folder, footage, BACKGROUND, plate), plate.stored, chunk)
+        if plate.stored is not None and chunk is not None and plate.stored.unchanged:
+            shared = SharedChunks(_path(folder, footage, BACKGROUND, plate), plate.stored.path, chunk)
             stack.callback(shared.close)
         for top in range(0, plate.data.height, LINES):
             lines = slice(top, min(top + LINES, plate.data.height))
