@@ -525,8 +525,9 @@ def lift_pixels(
     covered, owned = np.empty(width, np.float32), np.empty(width, np.intp)
     keep(plate, half, top, top + height, left, left + width, background)
     for y in range(height):
-        covered[:] = masks[0, y]
-        for k in range(1, count):
+        # Not one array assigned to another, whose shapes are compared: that takes 5 s to compile.
+        covered[:] = ZERO
+        for k in range(count):
             for x in range(width):
                 covered[x] = max(covered[x], masks[k, y, x])
         many = 0
