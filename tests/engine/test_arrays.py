@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from penumbra.arrays import holds_anything, mean_of_channels
+from penumbra.arrays import holds_anything, mean_of_channels, within
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16, np.float64])
@@ -30,3 +30,16 @@ def test_the_mean_of_channels_is_numpys_to_the_bit(shape):
     picture = (rng.standard_normal(shape) * 10.0 ** rng.integers(-4, 4, shape)).astype(np.float32)
     assert np.array_equal(mean_of_channels(picture), picture.mean(-1))
     assert np.array_equal(mean_of_channels(picture[:, ::-1]), picture[:, ::-1].mean(-1))
+
+
+@pytest.mark.parametrize("value", [-1e-6, -0.0, 1.0001, np.nan, -np.nan, np.inf, -np.inf])
+def test_within_no_value_is_beyond(value):
+    image = np.random.default_rng(0).random((7, 9, 3), np.float32)
+    image[0, 0, 0], image[0, 0, 1] = 0, 1
+    assert within(image, 1)
+    assert not within(image, 0.999)
+    image[6, 8, 2] = value
+    assert not within(image, 1)
+    assert within(image[:, :8], 1)
+    assert within(image[:0], 1)
+    assert within(np.abs(np.float32([value, 0])), np.inf) is not bool(np.isnan(value))

@@ -5,7 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from penumbra import color, unrest
+from penumbra.lift import evidence, kernels
+from penumbra.write import verify
+from penumbra.write.frame_writer import HALF_MAX
+from penumbra.write.read_back import allowed_error
 
 MAKES = "import numpy as np; from penumbra.halves import floats_of; print(floats_of(np.float16([0.5, -2]))[1])"
 
@@ -56,3 +63,12 @@ def test_a_full_disk_is_no_harm(tmp_path: Path) -> None:
     )
     assert (made.returncode, made.stdout, made.stderr) == (0, "-2.0\n", "")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_constants_that_stand_twice_are_the_same() -> None:
+    # Compiled code is not made anew when another module's constant changes.
+    assert (color.HUGE, np.float32(unrest.OUTSIDE), HALF_MAX) == (kernels.HUGE, kernels.OUTSIDE, kernels.HALF_MAX)
+    assert len(evidence.SMOOTHING) == 2 * kernels.HALO + 1
+    plate = np.float32([0, 0.3, 7, 65504])
+    np.testing.assert_array_equal(plate * verify._RELATIVE + verify._ABSOLUTE, allowed_error(plate))
+    assert allowed_error(plate).min() == -verify.NEAREST

@@ -134,6 +134,34 @@ def test_a_plate_that_changes_while_layers_are_made_is_found(tmp_path: Path, com
         )
 
 
+def test_lines_that_are_the_plates_own_bytes_are_judged_as_if_unpacked(tmp_path: Path) -> None:
+    footage, output = make_footage(WIDTH, HEIGHT, count=2), OutputSettings("out", compression="zips")
+    made = FrameWriter(tmp_path / "plate", footage, output, "")
+    for number in footage.frames:
+        plate = make_plate(footage, number)
+        made.write(LayerStack(number, nearest_halves(plate.pixels).astype(np.float32), ()), plate.data)
+    with open_plate(PlateSettings(str(tmp_path / "plate" / "background" / "background.%04d.exr"))) as reader:
+        plate = reader.read(1001)
+        stack = stack_with(plate, (slice(60, 90), slice(20, 40)))
+        stack.background[60:70, 20:40] += 0.25
+        FrameWriter(tmp_path / "made", reader.footage, output, "").write(stack, plate.data, plate)
+        names = [layer.name for layer in stack.layers]
+        shared, unpacked = (
+            verify_frame(tmp_path / "made", reader.footage, names, given)
+            for given in (plate, replace(plate, stored=None))
+        )
+        assert shared == unpacked
+        assert shared.max_error > 0
+        # What the plate's file does not vouch for is unpacked: a byte of it that is damaged is found.
+        path = tmp_path / "made" / "background" / "background.1001.exr"
+        content = bytearray(path.read_bytes())
+        at = content.rindex(struct.pack("<i", 64)) + 12
+        content[at] ^= 0xFF
+        path.write_bytes(content)
+        with pytest.raises(OutputError, match=r"background\.1001\.exr"):
+            verify_frame(tmp_path / "made", reader.footage, names, plate)
+
+
 @pytest.mark.parametrize("spoiled", ["gone", "cut", "other compression", "other channels", "other window", "nonsense"])
 def test_a_plates_file_that_cannot_lend_is_done_without(tmp_path: Path, spoiled: str) -> None:
     footage = make_footage(WIDTH, HEIGHT)
