@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
-from numba import njit
-from numba.core.caching import FunctionCache
+from numba import config, njit
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, InTreeCacheLocator, UserProvidedCacheLocator
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
+class _BesideModule(InTreeCacheLocator):  # type: ignore[misc]
+    """Beside the module, as Python keeps its own; where that cannot be written, what was kept there is still read."""
+
+    def ensure_cache_path(self) -> None:
+        with suppress(OSError):
+            Path(self.get_cache_path()).mkdir(parents=True, exist_ok=True)
+
+
+class _Place(CompileResultCacheImpl):  # type: ignore[misc]
+    # Not the user's cache folder: a run writes nothing outside its output folder (decision 0028).
+    _locator_classes = (UserProvidedCacheLocator, _BesideModule)
+
+
 class _Kept(FunctionCache):  # type: ignore[misc]
     """Compiled code on disk. Whatever is wrong with it costs only that it is compiled again."""
+
+    _impl_class = _Place
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -33,12 +50,14 @@ def compiled(function: _Function) -> _Function:
     """A function of numbers and arrays as machine code, made at its first call for the types it is called with.
 
     It runs without Python's lock and keeps to IEEE arithmetic as it is written down, so that its results are the same
-    bits on every processor, but for logarithms, exponentials and powers. The code is kept beside the module, or in the
-    user's cache folder where that cannot be written, or not at all. What it calls and the constants it uses belong into
-    its own module: kept code is made anew when that changes, and only then.
+    bits on every processor, but for logarithms, exponentials and powers. The code is kept in the folder that Python
+    keeps its own in beside the module, or in $NUMBA_CACHE_DIR; nowhere where Python is asked to keep none. What it
+    calls and the constants it uses belong into its own module: kept code is made anew when that changes, and only then.
+    It writes to arrays that it is given and returns none, for which Numba would unpickle their class.
     """
     dispatcher: Any = njit(nogil=True, error_model="numpy")(function)
-    # No folder to keep it in.
-    with suppress(RuntimeError):
-        dispatcher._cache = _Kept(function)
+    if config.CACHE_DIR or not sys.dont_write_bytecode:
+        # No folder to keep it in.
+        with suppress(RuntimeError):
+            dispatcher._cache = _Kept(function)
     return dispatcher  # type: ignore[no-any-return]

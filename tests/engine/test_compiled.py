@@ -1,6 +1,7 @@
 """Compiled code is kept on disk, and nothing that happens to it there does harm."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,23 @@ def test_what_was_cut_short_is_made_again(tmp_path: Path, suffix: str, length: i
             path.write_bytes(held[:length])
     run(tmp_path)
     assert {path: len(held) for path, (held, _) in kept(tmp_path).items()} == {p: len(h) for p, h in whole.items()}
+
+
+def test_where_python_is_to_keep_nothing_neither_is_it_kept(tmp_path: Path) -> None:
+    # A copy of the engine, which has nothing kept yet.
+    shutil.copytree(Path(color.__file__).parent, tmp_path / "penumbra", ignore=shutil.ignore_patterns("__pycache__"))
+    home = tmp_path / "home"
+    home.mkdir()
+    for keeps in (False, True):
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "HOME": str(home), "XDG_CACHE_HOME": str(home)}
+        environment.pop("NUMBA_CACHE_DIR", None)
+        environment["PYTHONDONTWRITEBYTECODE"] = "" if keeps else "1"
+        made = subprocess.run(
+            [sys.executable, "-c", MAKES], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (made.returncode, made.stdout) == (0, "-2.0\n"), made.stderr
+        assert bool(kept(tmp_path / "penumbra")) is keeps
+    assert not list(home.iterdir())
 
 
 def test_without_a_folder_it_is_made_anew_each_time(tmp_path: Path) -> None:

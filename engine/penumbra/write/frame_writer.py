@@ -99,23 +99,23 @@ class FrameWriter:
 def _farthest(pixels: NDArray[np.float16] | FloatArray) -> float:
     """The size of the value farthest from 0; not finite where any is not."""
     values = np.ascontiguousarray(pixels).reshape(-1)
-    if values.dtype == np.float16:
-        return float(_largest(values.view(np.uint16), np.uint16(0x7FFF), np.empty(1, np.uint16)).view(np.float16)[0])
-    return float(_largest(values.view(np.uint32), np.uint32(0x7FFFFFFF), np.empty(1, np.uint32)).view(np.float32)[0])
+    kind, size = (np.uint16, 0x7FFF) if values.dtype == np.float16 else (np.uint32, 0x7FFFFFFF)
+    most: NDArray[np.unsignedinteger] = np.empty(1, kind)
+    _largest(values.view(kind), kind(size), most)
+    return float(most.view(values.dtype)[0])
 
 
 @compiled
 def _largest(
     bits: NDArray[np.unsignedinteger], size: np.unsignedinteger, most: NDArray[np.unsignedinteger]
-) -> NDArray[np.unsignedinteger]:
-    """``most`` (1,), which is made the largest of (N,) bits without the sign's: ``size`` of a number's bits, which grow
-    as it does.
+) -> None:  # fmt: skip
+    """Writes the largest of (N,) bits without the sign's, ``size`` of a number's bits, which grow as it does, to
+    ``most`` (1,).
     """
     found = size & ~size
     for i in range(len(bits)):
         found = max(found, bits[i] & size)
     most[0] = found
-    return most
 
 
 def _shared(one: slice, other: slice) -> slice:
