@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -51,12 +51,12 @@ def compiled(function: _Function) -> _Function:
 
     It runs without Python's lock and keeps to IEEE arithmetic as it is written down, so that its results are the same
     bits on every processor, but for logarithms, exponentials and powers. The code is kept in the folder that Python
-    keeps its own in beside the module, or in $NUMBA_CACHE_DIR; nowhere where Python is asked to keep none. What it
+    keeps its own in beside the module, or in $NUMBA_CACHE_DIR; nowhere where $PENUMBRA_KEEP_NO_CODE is set. What it
     calls and the constants it uses belong into its own module: kept code is made anew when that changes, and only then.
     It writes to arrays that it is given and returns none, for which Numba would unpickle their class.
     """
     dispatcher: Any = njit(nogil=True, error_model="numpy")(function)
-    if config.CACHE_DIR or not sys.dont_write_bytecode:
+    if not os.environ.get("PENUMBRA_KEEP_NO_CODE"):
         # No folder to keep it in.
         with suppress(RuntimeError):
             dispatcher._cache = _Kept(function)

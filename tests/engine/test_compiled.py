@@ -50,7 +50,7 @@ def test_what_was_cut_short_is_made_again(tmp_path: Path, suffix: str, length: i
     assert {path: len(held) for path, (held, _) in kept(tmp_path).items()} == {p: len(h) for p, h in whole.items()}
 
 
-def test_where_python_is_to_keep_nothing_neither_is_it_kept(tmp_path: Path) -> None:
+def test_where_nothing_is_to_be_kept_nothing_is(tmp_path: Path) -> None:
     # A copy of the engine, which has nothing kept yet.
     shutil.copytree(Path(color.__file__).parent, tmp_path / "penumbra", ignore=shutil.ignore_patterns("__pycache__"))
     home = tmp_path / "home"
@@ -58,7 +58,7 @@ def test_where_python_is_to_keep_nothing_neither_is_it_kept(tmp_path: Path) -> N
     for keeps in (False, True):
         environment = {**os.environ, "PYTHONPATH": str(tmp_path), "HOME": str(home), "XDG_CACHE_HOME": str(home)}
         environment.pop("NUMBA_CACHE_DIR", None)
-        environment["PYTHONDONTWRITEBYTECODE"] = "" if keeps else "1"
+        environment["PENUMBRA_KEEP_NO_CODE"] = "" if keeps else "1"
         made = subprocess.run(
             [sys.executable, "-c", MAKES], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
         )

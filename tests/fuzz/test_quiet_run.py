@@ -71,7 +71,7 @@ def shot(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     write_clip(tmp_path / "shot")
     job = tiny_job(tmp_path / "shot", steps=1, previews=True, splits=True, clean=True, combined="multipart")
     (tmp_path / "shot" / "job.json").write_text(job.to_json(), encoding="utf-8")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", "PENUMBRA_KEEP_NO_CODE": "1"}
     environment.pop("ORT_DISABLE_TELEMETRY", None)
     environment.pop("TORCHINDUCTOR_CACHE_DIR", None)  # torch leaves it in the process that runs the tests
     for name, variable in (("home", "HOME"), ("temporary", "TMPDIR"), ("cache", "XDG_CACHE_HOME")):
