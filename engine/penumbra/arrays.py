@@ -52,15 +52,31 @@ def within(values: NDArray[np.float32], most: float) -> bool:
 
     In one pass, by the bits: they grow with what they stand for, and the sign's is the uppermost.
     """
-    return _largest(np.ascontiguousarray(values).view(np.uint32).reshape(-1)) <= int(np.float32(most).view(np.uint32))
+    return bool(_largest_bits(values, np.uint32(0xFFFFFFFF)) <= np.float32(most).view(np.uint32))
+
+
+def farthest(values: NDArray[np.float16] | NDArray[np.float32]) -> float:
+    """The size of the value farthest from 0 of an array of any shape; not finite where any is not. By the bits, too."""
+    but_signs = np.uint16(0x7FFF) if values.dtype == np.float16 else np.uint32(0x7FFFFFFF)
+    return float(_largest_bits(values, but_signs).view(values.dtype))
+
+
+def _largest_bits(values: NDArray[np.floating], looked_at: np.unsignedinteger) -> np.unsignedinteger:
+    """The largest bits of values of any shape, of those that are ``looked_at``."""
+    most = np.zeros(1, looked_at.dtype)
+    _find_largest(np.ascontiguousarray(values).view(looked_at.dtype).reshape(-1), looked_at, most)
+    largest: np.unsignedinteger = most[0]
+    return largest
 
 
 @compiled
-def _largest(bits: NDArray[np.uint32]) -> int:
-    found = np.uint32(0)
+def _find_largest(
+    bits: NDArray[np.unsignedinteger], looked_at: np.unsignedinteger, most: NDArray[np.unsignedinteger]
+) -> None:
+    found = most[0]
     for i in range(len(bits)):
-        found = max(found, bits[i])
-    return int(found)
+        found = max(found, bits[i] & looked_at)
+    most[0] = found
 
 
 def mean_of_channels(picture: NDArray[np.float32]) -> NDArray[np.float32]:

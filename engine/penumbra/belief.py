@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 
 from penumbra.color import FloatArray
+from penumbra.compiled import compiled
 
 # Least difference, in display units, ever taken for an effect: one and a half 8-bit levels over three channels.
 SMALLEST_EFFECT = 2.5 / 255
 # By how much every channel must fall for a shadow, and how unlike the channels may fall, as a share of their mean fall.
 DARKER, ALIKE = (0.05, 0.1), (0.9, 1.1)
+_NONE, _ONE, _TWO, _THREE = (np.float32(number) for number in range(4))
 DARKEST = np.float32(2.0**-8)  # linear; added to both, for in black nothing can be told
 
 
@@ -36,11 +38,21 @@ def belief(size: FloatArray, noise: Noise, restless: FloatArray | None = None) -
 
     ``restless``: H x W deviation, display units, of a background that moves by itself; noise of its own place.
     """
-    if restless is None:
-        return smoothstep(size, noise.threshold, 2 * noise.threshold)
-    ratio = multiple(size, noise, restless)
-    # Most parts of most frames show no effect at all.
-    return smoothstep(ratio, 1, 2) if ratio.max() > 1 else np.zeros_like(ratio)
+    found = np.empty(size.shape, np.float32)
+    deviation = np.empty(0, np.float32) if restless is None else restless
+    sizes, deviations = (np.ascontiguousarray(values, np.float32).reshape(-1) for values in (size, deviation))
+    _believe(sizes, deviations, np.float32(noise.threshold), found.reshape(-1))
+    return found
+
+
+@compiled
+def _believe(size: FloatArray, restless: FloatArray, threshold: np.float32, found: FloatArray) -> None:
+    """Writes belief in differences (N,); ``restless`` (N,), or nothing."""
+    for i in range(len(size)):
+        # As :func:`multiple` and :func:`smoothstep` have it.
+        least = max(_THREE * restless[i], threshold) if len(restless) else threshold
+        t = min(max(size[i] / least - _ONE, _NONE), _ONE)
+        found[i] = t * t * (_THREE - _TWO * t)
 
 
 def multiple(size: FloatArray, noise: Noise, restless: FloatArray) -> FloatArray:

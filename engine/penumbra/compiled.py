@@ -57,7 +57,7 @@ def compiled(function: _Function) -> _Function:
     """
     dispatcher: Any = njit(nogil=True, error_model="numpy")(function)
     if not os.environ.get("PENUMBRA_KEEP_NO_CODE"):
-        # No folder to keep it in.
+        # No file that it stands in, and so no place beside it.
         with suppress(RuntimeError):
             dispatcher._cache = _Kept(function)
     return dispatcher  # type: ignore[no-any-return]

@@ -67,7 +67,7 @@ def test_where_nothing_is_to_be_kept_nothing_is(tmp_path: Path) -> None:
     assert not list(home.iterdir())
 
 
-def test_without_a_folder_it_is_made_anew_each_time(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_is_no_harm(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     run(tmp_path / "file" / "below")
 

@@ -72,6 +72,16 @@ def stack_with(plate: Plate, window: tuple[slice, slice]) -> LayerStack:
     return LayerStack(plate.number, background, (Layer("a", held, window=window, size=background.shape[:2]),))
 
 
+def plate_files(folder: Path, output: OutputSettings) -> tuple[FrameWriter, str]:
+    """Two plates as files; what has written them, and what they are read by."""
+    footage = make_footage(WIDTH, HEIGHT, count=2)
+    made = FrameWriter(folder, footage, output, "")
+    for number in footage.frames:
+        plate = make_plate(footage, number)
+        made.write(LayerStack(number, nearest_halves(plate.pixels).astype(np.float32), ()), plate.data)
+    return made, str(folder / "background" / "background.%04d.exr")
+
+
 def test_a_layer_in_a_window_is_written_as_the_whole(tmp_path: Path) -> None:
     footage = make_footage(WIDTH, HEIGHT)
     data = Region(10, 20, 50, 130)
@@ -87,13 +97,9 @@ def test_a_layer_in_a_window_is_written_as_the_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", ["zips", "zip"])
 def test_what_the_plates_file_lends_is_what_would_be_packed(tmp_path: Path, compression: str) -> None:
-    footage = make_footage(WIDTH, HEIGHT, count=2)
     output = OutputSettings("out", compression=compression)
-    made = FrameWriter(tmp_path / "plate", footage, output, "")
-    for number in footage.frames:
-        plate = make_plate(footage, number)
-        made.write(LayerStack(number, nearest_halves(plate.pixels).astype(np.float32), ()), plate.data)
-    with open_plate(PlateSettings(str(tmp_path / "plate" / "background" / "background.%04d.exr"))) as reader:
+    _, files = plate_files(tmp_path / "plate", output)
+    with open_plate(PlateSettings(files)) as reader:
         plate = reader.read(1001)
         assert plate.stored is not None
         stack = stack_with(plate, (slice(60, 90), slice(20, 40)))
@@ -109,16 +115,11 @@ def test_what_the_plates_file_lends_is_what_would_be_packed(tmp_path: Path, comp
 @pytest.mark.parametrize("meanwhile", ["nothing", "another plate", "touched", "gone"])
 @pytest.mark.parametrize("compression", ["zips", "zip"])
 def test_a_plate_that_changes_while_layers_are_made_is_found(tmp_path: Path, compression: str, meanwhile: str) -> None:
-    footage = make_footage(WIDTH, HEIGHT, count=2)
     output = OutputSettings("out", compression=compression)
-    made = FrameWriter(tmp_path / "plate", footage, output, "")
-    for number in footage.frames:
-        plate = make_plate(footage, number)
-        made.write(LayerStack(number, nearest_halves(plate.pixels).astype(np.float32), ()), plate.data)
-    folder = tmp_path / "plate" / "background"
-    with open_plate(PlateSettings(str(folder / "background.%04d.exr"))) as reader:
+    made, files = plate_files(tmp_path / "plate", output)
+    with open_plate(PlateSettings(files)) as reader:
         plate = reader.read(1001)
-        file = folder / "background.1001.exr"
+        file = Path(files % 1001)
         if meanwhile == "another plate":
             # Same size or not, lines that are lent are no longer the plate's.
             brighter = nearest_halves(plate.pixels * np.float32(1.25)).astype(np.float32)
@@ -135,12 +136,9 @@ def test_a_plate_that_changes_while_layers_are_made_is_found(tmp_path: Path, com
 
 
 def test_lines_that_are_the_plates_own_bytes_are_judged_as_if_unpacked(tmp_path: Path) -> None:
-    footage, output = make_footage(WIDTH, HEIGHT, count=2), OutputSettings("out", compression="zips")
-    made = FrameWriter(tmp_path / "plate", footage, output, "")
-    for number in footage.frames:
-        plate = make_plate(footage, number)
-        made.write(LayerStack(number, nearest_halves(plate.pixels).astype(np.float32), ()), plate.data)
-    with open_plate(PlateSettings(str(tmp_path / "plate" / "background" / "background.%04d.exr"))) as reader:
+    output = OutputSettings("out", compression="zips")
+    _, files = plate_files(tmp_path / "plate", output)
+    with open_plate(PlateSettings(files)) as reader:
         plate = reader.read(1001)
         stack = stack_with(plate, (slice(60, 90), slice(20, 40)))
         stack.background[60:70, 20:40] += 0.25

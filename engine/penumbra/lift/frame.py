@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.arrays import holds_anything
-from penumbra.belief import Noise, darkened_alike, multiple, smoothstep
+from penumbra.belief import Noise, belief, darkened_alike, multiple, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.frames import BoolArray, Layer, LayerStack, Plate
 from penumbra.lift.astir import APART, STIRS, astir, find_waves, led_to
 from penumbra.lift.departure import apply_change
 from penumbra.lift.evidence import certainty, difference
 from penumbra.lift.ground import grain_of, halo_of, lit_again
-from penumbra.lift.kernels import FLOOR, GAIN_DOUBLINGS, beliefs, keep, lift_pixels
+from penumbra.lift.kernels import FLOOR, GAIN_DOUBLINGS, keep, lift_pixels
 from penumbra.lift.ownership import LEAST_ALPHA, Ownership, fit_ownership, reach_of, scaled
 from penumbra.lift.precision import Precision
 from penumbra.lift.shade import (
@@ -176,7 +176,7 @@ def lift_frame(
         few.calm,
         encoding,
         noise,
-        None if restless is None else np.ascontiguousarray(restless),
+        restless,
         _masked(masks, plate.canvas.shape),
         relit,
     )
@@ -225,8 +225,7 @@ def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
     if frame.silent(tile) and frame.unmasked(tile):
         return
     size = difference(frame.plate, frame.clean, frame.encoding, tile)
-    restless = np.empty((0, 0), np.float32) if frame.restless is None else frame.restless
-    beliefs(size, restless, np.float32(frame.noise.threshold), *_begin(tile), shown.effects)
+    shown.effects[tile] = belief(size, frame.noise, None if frame.restless is None else frame.restless[tile])
     if not frame.unmasked(tile):
         covered = np.maximum.reduce([mask[tile] for mask in frame.masks])
         outside = covered < OUTSIDE

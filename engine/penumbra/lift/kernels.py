@@ -112,23 +112,6 @@ def differences(
 
 
 @compiled
-def beliefs(
-    size: FloatArray, restless: FloatArray, threshold: np.float32, top: int, left: int, found: FloatArray
-) -> None:
-    """Writes belief in an effect, by its ``size`` (h, w), into a rectangle of ``found`` (H, W).
-
-    ``restless`` (H, W), or nothing: the background's own deviation.
-    """
-    moves = restless.size > 0
-    for y in range(len(size)):
-        for x in range(size.shape[1]):
-            least = threshold
-            if moves:
-                least = max(THREE * restless[top + y, left + x], threshold)
-            found[top + y, left + x] = _smoothstep(size[y, x] / least, ONE, TWO)
-
-
-@compiled
 def _light(value: np.float32, least: np.float32) -> np.float32:
     """Light from ``least`` to the brightest; 0 for what is no number, or none that light has."""
     return min(max(value, least), BRIGHTEST) if abs(value) < HUGE else ZERO

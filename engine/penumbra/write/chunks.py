@@ -78,6 +78,10 @@ class Layout:
         file.seek(self.offsets[first])
         return file.read(self.offsets[last] - self.offsets[first])
 
+    def reach(self, rows: slice) -> tuple[int, int]:
+        """The first of the chunks that hold rows of the data window, and the one after the last."""
+        return rows.start // self.lines, -(-rows.stop // self.lines)
+
     def line_of(self, chunk: int) -> int:
         """The number of a chunk's first line."""
         return self.top + chunk * self.lines
@@ -210,7 +214,7 @@ class EmptyChunks:
         """Whether rows of the data window are nothing but chunks like the one that was :meth:`learn`-ed."""
         if not self._empty or self._layout is None:
             return False
-        first, last = rows.start // self._layout.lines, -(-rows.stop // self._layout.lines)
+        first, last = self._layout.reach(rows)
         expected = b"".join(
             _FRONT.pack(self._layout.line_of(chunk), len(self._empty)) + self._empty for chunk in range(first, last)
         )
@@ -261,10 +265,8 @@ class SharedChunks:
         """Whether rows of the data window, which begin a chunk, are the same in both files."""
         if not self._both:
             return False
-        lines = self._both[0][1].lines
-        first, last = rows.start // lines, -(-rows.stop // lines)
         with suppress(OSError):
-            ours, theirs = (layout.chunks(file, first, last) for file, layout in self._both)
+            ours, theirs = (layout.chunks(file, *layout.reach(rows)) for file, layout in self._both)
             return ours == theirs
         return False
 

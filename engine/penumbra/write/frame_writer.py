@@ -9,10 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from penumbra.color import FloatArray
-from penumbra.compiled import compiled
+from penumbra.arrays import farthest
 from penumbra.errors import PenumbraError
 from penumbra.frames import Footage, Layer, LayerStack, Plate, Region
 from penumbra.job import OutputSettings
@@ -81,41 +79,19 @@ class FrameWriter:
 
     def _stored(self, name: str, number: int, pixels: Pixels) -> Pixels:
         """The pixels as the file can hold them; values beyond half's range would be infinite there."""
-        farthest = _farthest(pixels.held)
-        if not math.isfinite(farthest):
+        largest = farthest(pixels.held)
+        if not math.isfinite(largest):
             raise PenumbraError(
                 f"Layer {name} of frame {number} holds values that are not finite; it was not written.",
                 "This is a fault of Penumbra: please report it with the job file.",
             )
-        if self._output.precision != "half" or farthest <= HALF_MAX:
+        if self._output.precision != "half" or largest <= HALF_MAX:
             return pixels
         beyond = int(np.count_nonzero(np.abs(pixels.held) > HALF_MAX))
         with self._lock:
             self.clamped[number] = self.clamped.get(number, 0) + beyond
         within = np.clip(pixels.held, -HALF_MAX, HALF_MAX).astype(np.float32, copy=False)
         return Pixels(within, pixels.window, pixels.like)
-
-
-def _farthest(pixels: NDArray[np.float16] | FloatArray) -> float:
-    """The size of the value farthest from 0; not finite where any is not."""
-    values = np.ascontiguousarray(pixels).reshape(-1)
-    kind, size = (np.uint16, 0x7FFF) if values.dtype == np.float16 else (np.uint32, 0x7FFFFFFF)
-    most: NDArray[np.unsignedinteger] = np.empty(1, kind)
-    _largest(values.view(kind), kind(size), most)
-    return float(most.view(values.dtype)[0])
-
-
-@compiled
-def _largest(
-    bits: NDArray[np.unsignedinteger], size: np.unsignedinteger, most: NDArray[np.unsignedinteger]
-) -> None:  # fmt: skip
-    """Writes the largest of (N,) bits without the sign's, ``size`` of a number's bits, which grow as it does, to
-    ``most`` (1,).
-    """
-    found = size & ~size
-    for i in range(len(bits)):
-        found = max(found, bits[i] & size)
-    most[0] = found
 
 
 def _shared(one: slice, other: slice) -> slice:
