@@ -1,19 +1,20 @@
 """The rate at which layers are lifted, written and verified, beside a plain OpenImageIO program's.
 
-    python benchmarks/throughput.py [HEIGHT WIDTH [FRAMES [FOLDER]]]
+    python benchmarks/throughput.py [HEIGHT WIDTH [FRAMES]] [--plate COMPRESSION] [--folder FOLDER]
 
 The plain program reads the same plate and masks and writes as many images of the same size, precision and compression,
 with as many threads, and does nothing else. Ours does what it does: reads, solves, writes, flushes to the disk, reads
 back, compares, and draws what previews need. Both in turns in one run; wall clock and processor time, medians of three
-rounds. Two objects. Figures: benchmarks/README.md.
+rounds. Two objects. The plate is compressed as the layers are, by zip, or as ``--plate`` says: piz, dwaa, none.
+Figures: benchmarks/README.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -95,13 +96,18 @@ def timed(work):
 
 
 def main():
-    words = [int(word) for word in sys.argv[1:4]]
-    height, width, frames = words + [2160, 3840, 6][len(words) :]
+    parser = argparse.ArgumentParser()
+    for name, default in (("height", 2160), ("width", 3840), ("frames", 6)):
+        parser.add_argument(name, type=int, nargs="?", default=default)
+    parser.add_argument("--plate", default="zip")
+    parser.add_argument("--folder")
+    options = parser.parse_args()
+    height, width, frames = options.height, options.width, options.frames
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(sys.argv[4] if len(sys.argv) > 4 else temporary)
+        folder = Path(options.folder or temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        path = make_plate(folder, frames, (height, width), OBJECTS)
+        path = make_plate(folder, frames, (height, width), OBJECTS, compression=options.plate)
         job = load_job(path)
         layers = Path(job.output.folder)
         held = []
@@ -120,7 +126,7 @@ def main():
             rows.append((*timed(ours), *timed(theirs)))
         medians = [statistics.median(column) / frames for column in zip(*rows, strict=True)]
         wall, processor, plain_wall, plain_processor = medians
-        print(f"{width}x{height}, {OBJECTS} objects, {frames} frames, {THREADS} threads, per frame:")
+        print(f"{width}x{height}, {options.plate}, {OBJECTS} objects, {frames} frames, {THREADS} threads, per frame:")
         print(f"plain {plain_wall:.2f} s of wall clock, {plain_processor:.2f} s of processor")
         print(f"ours  {wall:.2f} s of wall clock, {processor:.2f} s of processor")
         print(f"our rate over the plain one: {plain_wall / wall:.2f} by wall clock")

@@ -24,12 +24,18 @@ LAMPS = ((0.1, 0.12), (0.42, 0.06), (0.63, 0.1), (0.9, 0.15), (0.06, 0.8), (0.94
 
 
 def make_plate(
-    folder: Path, frames: int, size: tuple[int, int], objects: int, distinct: int = 24, seed: int = 401
+    folder: Path,
+    frames: int,
+    size: tuple[int, int],
+    objects: int,
+    distinct: int = 24,
+    seed: int = 401,
+    compression: str = "zip",
 ) -> Path:
     """Writes plate, masks and job.json into ``folder``, beside the small clip with its truth; returns the job's path.
 
     Beyond ``distinct`` frames the clip goes back and forth through those there are, by links: reading, lifting and
-    writing a frame costs the same, rendering it nothing.
+    writing a frame costs the same, rendering it nothing. ``compression`` is the plate's; the layers' is zip.
     """
     small = folder / "small"
     if not (small / "meta.json").exists():
@@ -42,7 +48,7 @@ def make_plate(
     for number in range(1, count + 1):
         if (folder / f"plate.{number:04d}.exr").exists():
             continue
-        _write_frame(folder, small, number, size, objects, lamps)
+        _write_frame(folder, small, number, size, objects, lamps, compression)
     for number in range(count + 1, frames + 1):
         for name, suffix in (("plate", "exr"), *((f"mask{k}", "png") for k in range(objects))):
             link = folder / f"{name}.{number:04d}.{suffix}"
@@ -77,7 +83,7 @@ def enlarged_levels(path: Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def _write_frame(
-    folder: Path, small: Path, number: int, size: tuple[int, int], objects: int, lamps: np.ndarray
+    folder: Path, small: Path, number: int, size: tuple[int, int], objects: int, lamps: np.ndarray, compression: str
 ) -> None:
     rng = np.random.default_rng(number)
     light = srgb_decode(enlarged_levels(small / f"rgba_{number - 1:05d}.png", size))
@@ -91,7 +97,7 @@ def _write_frame(
     grain = rng.standard_normal(light.shape, np.float32)
     light += grain * np.float32(GRAIN[0]) + grain * np.sqrt(np.minimum(light, 1)) * np.float32(GRAIN[1])
     spec = oiio.ImageSpec(size[1], size[0], 3, oiio.HALF)
-    spec.attribute("compression", "zip")
+    spec.attribute("compression", compression)
     image = oiio.ImageOutput.create("plate.exr")
     image.open(str(folder / f"plate.{number:04d}.exr"), spec)
     image.write_image(np.maximum(light, 0).astype(np.float16))

@@ -1,6 +1,8 @@
 """A clip of a few small frames: a box with a shadow crossing a grey ground, written as files."""
 
+import atexit
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -54,7 +56,9 @@ def write_clip(folder, frames=FRAMES, size=SIZE, change=lambda index, plate: pla
 @functools.cache
 def tiny_weights():
     """Random weights in a file: layers that mean nothing, but are made, lifted and written as any others."""
-    path = Path(tempfile.mkdtemp(prefix="penumbra-tests-")) / "tiny.safetensors"
+    folder = tempfile.mkdtemp(prefix="penumbra-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "tiny.safetensors"
     save_weights(seeded_network(0, NetworkSize(2, 2)), path, ModelContract(height=32, width=32), {})
     return str(path)
 
