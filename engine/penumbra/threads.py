@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 _Result = TypeVar("_Result")
+_Piece = TypeVar("_Piece")
 
 FRAMES_AT_ONCE = 2  # one is read while another is solved; each needs about 1.5 GB at 4K
 
@@ -26,6 +27,23 @@ def core_count() -> int:
     """The cores given to us."""
     # macOS and Windows do not tell.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share_of_threads() -> int:
+    """One frame's share of the cores there are to use: more threads would wait for each other at every small step."""
+    return -(-min(thread_count(), core_count()) // FRAMES_AT_ONCE)
+
+
+def for_each(work: Callable[[_Piece], None], pieces: Sequence[_Piece], threads: int) -> None:
+    """Runs ``work`` on every piece, in as many threads; of those that fail, the first in order is raised."""
+    threads = min(threads, len(pieces))
+    if threads < 2:
+        for piece in pieces:
+            work(piece)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, pieces):
+            pass
 
 
 def in_order(work: Callable[[int], _Result], count: int, threads: int) -> Generator[_Result, None, None]:

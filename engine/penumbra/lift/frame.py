@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,7 +35,7 @@ from penumbra.lift.shade import (
 )
 from penumbra.lift.specks import find_specks
 from penumbra.resizing import enlarge, footprint, shrink
-from penumbra.threads import FRAMES_AT_ONCE, core_count, thread_count
+from penumbra.threads import for_each, share_of_threads
 from penumbra.tiling import Tile, reached, tiles_of, widened
 from penumbra.unrest import OUTSIDE
 
@@ -183,18 +182,19 @@ def lift_frame(
     height, width = plate.canvas.shape
     nothing, none, everywhere = (make((height, width), np.float32) for make in (np.zeros, np.zeros, np.ones))
     shown = _Shown(nothing, none, everywhere, {})
-    _for_tiles(tiles_of((height, width)), lambda tile: _show(frame, tile, shown))
+    threads = share_of_threads()
+    for_each(lambda tile: _show(frame, tile, shown), tiles_of((height, width)), threads)
     ownership, effects = _fit(frame, few, sorted_low, shown, lines), shown.effects
     _complete(frame, few.shade, ownership.followed, shown)
     _forget(few.nobodys, effects)
     owned, plain = _divided(frame, ownership, effects)
     background = np.empty((height, width, 3), np.float32)
-    _for_tiles(plain, lambda tile: _keep(frame, tile, precision, background))
+    for_each(lambda tile: _keep(frame, tile, precision, background), plain, threads)
     # Most of a large frame is nobody's: there is no room made for it in the layers.
     window = _around(owned)
     kind = np.float16 if precision is Precision.HALF else np.float32
     layers = np.zeros((len(order), *(span.stop - span.start for span in window), 4), kind)
-    _for_tiles(owned, lambda tile: _lift(frame, ownership, tile, shown, precision, background, layers, window))
+    for_each(lambda tile: _lift(frame, ownership, tile, shown, precision, background, layers, window), owned, threads)
     stack = (
         Layer(names[index], held, window=window, size=(height, width))
         for index, held in zip(order, layers, strict=True)
@@ -411,16 +411,3 @@ def _extent(where: BoolArray, step: int) -> Tile:
         first, last = int(found[0]) // step * step, -(-(int(found[-1]) + 1) // step) * step
         spans.append(slice(first, min(last, where.shape[1 - axis])))
     return spans[0], spans[1]
-
-
-def _for_tiles(tiles: Sequence[Tile], work: Callable[[Tile], None]) -> None:
-    """Runs ``work`` on every tile, in this frame's share of the cores there are to use."""
-    # More threads than cores would wait for each other at every small step.
-    threads = -(-min(thread_count(), core_count()) // FRAMES_AT_ONCE)
-    if threads == 1:
-        for tile in tiles:
-            work(tile)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, tiles):
-            pass

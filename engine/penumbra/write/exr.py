@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +20,9 @@ from penumbra.errors import OutputError
 from penumbra.frames import Footage, Region
 from penumbra.halves import floats_of, nearest_halves
 from penumbra.job import OutputSettings
-from penumbra.write.chunks import LINES, EmptyChunks, Kind, Packing, lent_chunks, unfold
+from penumbra.scanlines import LINES, Kind, Layout, Samples, pack
+from penumbra.threads import for_each, share_of_threads
+from penumbra.write.chunks import ChunkFile, assemble, lent_chunks
 from penumbra.write.files import WRITE_FIX, written_whole
 from penumbra.write.timecode import advance, packed
 
@@ -81,7 +83,7 @@ class Pixels:
     OpenEXR file and the whole image that it holds, (H, W, C) float32: what is the same in both need not be packed anew.
     """
 
-    held: NDArray[np.float16] | FloatArray
+    held: Samples
     window: tuple[slice, slice] | None = None
     like: tuple[Path, FloatArray] | None = None
 
@@ -90,19 +92,19 @@ class Pixels:
         """The first line that may hold anything."""
         return 0 if self.window is None else self.window[0].start
 
-    def lines(self, first: int, last: int, spec: oiio.ImageSpec) -> NDArray[np.float16] | FloatArray:
+    def lines(self, first: int, last: int, spec: oiio.ImageSpec) -> Samples:
         """Lines ``first`` to ``last`` - 1 of the image (h, W, C), in the file's precision if that is half."""
         part = self.held[max(0, first - self.top) : max(0, last - self.top)]
         held = nearest_halves(part) if spec.format == oiio.HALF else part
         if self.window is None:
-            return cast("NDArray[np.float16] | FloatArray", np.ascontiguousarray(held))
-        band: NDArray[np.float16] | FloatArray = np.zeros((last - first, spec.width, spec.nchannels), held.dtype)
+            return cast("Samples", np.ascontiguousarray(held))
+        band: Samples = np.zeros((last - first, spec.width, spec.nchannels), held.dtype)
         start = max(0, self.top - first)
         band[start : start + len(held), self.window[1]] = held
         return band
 
 
-def write_exr(path: Path, pixels: NDArray[np.float16] | FloatArray, spec: oiio.ImageSpec) -> None:
+def write_exr(path: Path, pixels: Samples, spec: oiio.ImageSpec) -> None:
     """Writes H x W x C pixels, none beyond the range of ``spec``'s precision; the file appears whole or not at all.
 
     Raises :class:`OutputError` when anything of it could not be written.
@@ -113,28 +115,21 @@ def write_exr(path: Path, pixels: NDArray[np.float16] | FloatArray, spec: oiio.I
 def write_parts(path: Path, parts: Sequence[Pixels], specs: Sequence[oiio.ImageSpec]) -> None:
     """As :func:`write_exr`, a file of one or more parts, each with its own pixels and header."""
     with written_whole(path) as temporary:
-        packing = _packing(parts, specs)
-        if packing is None:
-            problem = _write_images(temporary, parts, specs)
+        if len(parts) == 1 and specs[0].get_string_attribute("compression") in LINES:
+            problem = _write_packed(temporary, parts[0], specs[0])
         else:
-            problem = _write_packed(temporary, parts[0], specs[0], packing)
+            problem = _write_images(temporary, parts, specs)
         if problem is not None or not _ends_well(temporary, len(parts) - 1):
             raise OutputError(f"The file {path} could not be written: {_sentence(problem or '')}.", WRITE_FIX)
 
 
-def _packing(parts: Sequence[Pixels], specs: Sequence[oiio.ImageSpec]) -> Packing | None:
-    """How to leave out what is empty; None where the file is written as it is."""
-    lines = LINES.get(specs[0].get_string_attribute("compression"))
-    if lines is None or len(parts) > 1:
-        return None
-    return Packing.of(parts[0].held, lines, parts[0].top, specs[0].height, _lent(parts[0], specs[0], lines))
-
-
-def _lent(pixels: Pixels, spec: oiio.ImageSpec, lines: int) -> dict[int, bytes]:
+def _lent(pixels: Pixels, spec: oiio.ImageSpec) -> dict[int, bytes]:
     """The packed chunks that another file has already."""
     if pixels.like is None or pixels.window is not None or pixels.held.dtype != np.float32:
         return {}
     path, other = pixels.like
+    compression = spec.get_string_attribute("compression")
+    lines = LINES[compression]
     # As integers: a negative zero is other bytes.
     ours, theirs = (np.ascontiguousarray(image).view(np.uint32) for image in (pixels.held, other))
     same = [
@@ -145,7 +140,7 @@ def _lent(pixels: Pixels, spec: oiio.ImageSpec, lines: int) -> dict[int, bytes]:
     corners = (spec.x, spec.y, spec.x + spec.width - 1, spec.y + spec.height - 1)
     kind = np.float16 if spec.format == oiio.HALF else np.float32
     names = tuple(spec.channelnames)
-    return lent_chunks(path, Kind(spec.get_string_attribute("compression"), names, kind, corners), same)
+    return lent_chunks(path, Kind(compression, names, kind, corners), same)
 
 
 @compiled
@@ -160,39 +155,54 @@ def _equal(ours: NDArray[np.uint32], theirs: NDArray[np.uint32]) -> bool:
     return True
 
 
-def _write_images(
-    path: Path, parts: Sequence[Pixels], specs: Sequence[oiio.ImageSpec], runs: Sequence[slice] | None = None
-) -> str | None:
-    """Writes a file of one or more parts, of each these ``runs`` of lines or all; what went wrong, None if nothing."""
+def _write_images(path: Path, parts: Sequence[Pixels], specs: Sequence[oiio.ImageSpec]) -> str | None:
+    """Writes a file of one or more parts; what went wrong, None if nothing."""
     image = oiio.ImageOutput.create(str(path))
     if image is None:
         return str(oiio.geterror())
     done = image.open(str(path), specs[0] if len(specs) == 1 else tuple(specs))
     for index, (pixels, spec) in enumerate(zip(parts, specs, strict=True)):
         done = done and (index == 0 or image.open(str(path), spec, "AppendSubimage"))
-        done = done and _write_lines(image, pixels, spec, runs or [slice(0, spec.height)])
+        done = done and _write_lines(image, pixels, spec)
     reason = "" if done else image.geterror()
     return None if image.close() and done else str(reason)
 
 
-def _write_packed(path: Path, pixels: Pixels, spec: oiio.ImageSpec, packing: Packing) -> str | None:
-    """As :func:`_write_images`, one part of which much is empty: the same bytes, for less work."""
-    packed = spec.copy()
-    packed.height = packing.height
-    problem = _write_images(path, [pixels], [packed], packing.runs)
-    if problem is None and not unfold(path, packing, spec.height):
+def _write_packed(path: Path, pixels: Pixels, spec: oiio.ImageSpec) -> str | None:
+    """As :func:`_write_images`, one part whose lines we pack ourselves: the same bytes, for less work."""
+    one = spec.copy()
+    one.height = 1
+    nothing = np.zeros((1, spec.width, spec.nchannels), np.float32)
+    problem = _write_images(path, [Pixels(nothing)], [one])
+    if problem is not None:
+        return problem
+    with path.open("rb") as file:
+        layout = Layout.of(file)
+    if layout is None:
         return _write_images(path, [pixels], [spec])
-    return problem
+    lines, height = layout.lines, spec.height
+    order = np.array([spec.channelnames.index(name) for name in layout.channels], np.intp)
+    empty = pack(np.zeros((lines, spec.width, spec.nchannels), layout.kind), order)
+    lent = _lent(pixels, spec)
+    chunks = [lent.get(chunk, empty) for chunk in range(-(-height // lines))]
+
+    def pack_one(chunk: int) -> None:
+        first, last = chunk * lines, min((chunk + 1) * lines, height)
+        held = pixels.held[max(0, first - pixels.top) : max(0, last - pixels.top)]
+        if last - first < lines or holds_anything(held):
+            chunks[chunk] = pack(pixels.lines(first, last, spec), order)
+
+    for_each(pack_one, [chunk for chunk in range(len(chunks)) if chunk not in lent], share_of_threads())
+    assemble(path, layout, height, chunks)
+    return None
 
 
-def _write_lines(image: Any, pixels: Pixels, spec: oiio.ImageSpec, runs: Iterable[slice]) -> bool:
-    """Writes runs of lines below each other."""
-    at, done = spec.y, True
-    for run in runs:
-        for top in range(run.start, run.stop, _BAND):
-            band = pixels.lines(top, min(top + _BAND, run.stop), spec)
-            done = done and image.write_scanlines(at, at + len(band), 0, band)
-            at += len(band)
+def _write_lines(image: Any, pixels: Pixels, spec: oiio.ImageSpec) -> bool:
+    """Writes all lines, some at a time."""
+    done = True
+    for top in range(0, spec.height, _BAND):
+        band = pixels.lines(top, min(top + _BAND, spec.height), spec)
+        done = done and image.write_scanlines(spec.y + top, spec.y + top + len(band), 0, band)
     return bool(done)
 
 
@@ -207,48 +217,52 @@ class ExrRows:
         self._image: Any = oiio.ImageInput.open(str(path))
         if self._image is None:
             reason = oiio.geterror()
-            state = f"is damaged ({_sentence(reason)})" if path.exists() else "is missing"
-            raise OutputError(f"The layer file {path} {state}.", AGAIN)
+            if path.exists():
+                raise self._damaged(reason)
+            raise OutputError(f"The layer file {path} is missing.", AGAIN)
         try:
             self._check(channels)
         except OutputError:
             self._image.close()
             raise
-        lines = LINES.get(self._image.spec().get_string_attribute("compression"))
-        self.chunk = None if part else lines
-        """Lines that are packed together, where the file's chunks can be looked at."""
-        self._empty = None if self.chunk is None else EmptyChunks(path, self.chunk)
+        self.chunks = None if part else ChunkFile.open(path)
+        """The file's chunks, where they can be looked at."""
 
     def read(self, rows: slice) -> FloatArray:
         """(rows, W, C) float32, scene-linear; ``rows`` within the data window."""
-        return self._in_order(self._stored(rows))
+        return floats_of(self._stored(rows))
 
     def read_unless_empty(self, rows: slice) -> FloatArray | None:
         """As :meth:`read`; None where all is zero.
 
         Packed bytes that were once unpacked to nothing else are not unpacked again.
         """
-        if self._empty is not None and self._empty.hold(rows):
+        if self.chunks is not None and self.chunks.holds_nothing(rows):
             return None
         pixels = self._stored(rows)
         if holds_anything(pixels):
-            return self._in_order(pixels)
-        if self._empty is not None:
-            self._empty.learn(rows)
+            return floats_of(pixels)
+        if self.chunks is not None:
+            self.chunks.learn(rows)
         return None
 
-    def _stored(self, rows: slice) -> NDArray[np.float16] | FloatArray:
-        """(rows, W, C) as the file holds them, channels as the library gives them."""
-        top, bottom = rows.start + self._data.y, rows.stop + self._data.y
-        pixels = self._image.read_scanlines(self._part, 0, top, bottom, 0, 0, self._channels, self._kind)
+    def _stored(self, rows: slice) -> Samples:
+        """(rows, W, C) as the file holds them."""
+        if self.chunks is not None:
+            try:
+                return self.chunks.read(rows, self._channels)
+            except (ValueError, OSError) as error:
+                raise self._damaged(str(error)) from error
+        top, bottom, count = rows.start + self._data.y, rows.stop + self._data.y, len(self._channels)
+        pixels = self._image.read_scanlines(self._part, 0, top, bottom, 0, 0, count, self._kind)
         if pixels is None:
-            raise OutputError(f"The layer file {self._path} is damaged ({_sentence(self._image.geterror())}).", AGAIN)
-        return cast("NDArray[np.float16] | FloatArray", pixels.reshape(bottom - top, self._data.width, self._channels))
+            raise self._damaged(self._image.geterror())
+        stored = pixels.reshape(bottom - top, self._data.width, count)
+        # OpenEXR files hold channels by name; in which order many of them are given back is the library's choice.
+        return cast("Samples", stored if self._order is None else np.ascontiguousarray(stored[..., self._order]))
 
-    def _in_order(self, pixels: NDArray[np.float16] | FloatArray) -> FloatArray:
-        # The very array where it holds floats.
-        lines = floats_of(pixels)
-        return lines if self._order is None else np.ascontiguousarray(lines[..., self._order])
+    def _damaged(self, reason: str) -> OutputError:
+        return OutputError(f"The layer file {self._path} is damaged ({_sentence(reason)}).", AGAIN)
 
     def __enter__(self) -> ExrRows:
         return self
@@ -257,8 +271,8 @@ class ExrRows:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._image.close()
-        if self._empty is not None:
-            self._empty.close()
+        if self.chunks is not None:
+            self.chunks.close()
 
     def _check(self, channels: tuple[str, ...]) -> None:
         if not self._image.seek_subimage(self._part, 0):
@@ -269,8 +283,7 @@ class ExrRows:
         stored = tuple(spec.channelnames)
         if sorted(stored) != sorted(channels):
             raise _changed(self._path, "its channels are " + ", ".join(stored))
-        # OpenEXR files hold channels by name; in which order many of them are given back is the library's choice.
-        self._channels = len(channels)
+        self._channels = channels
         self._kind = "half" if spec.format == oiio.HALF else "float"
         self._order = None if stored == channels else [stored.index(name) for name in channels]
 

@@ -15,7 +15,7 @@ from penumbra.color import FloatArray
 from penumbra.compiled import compiled
 from penumbra.compositing import lay_over
 from penumbra.frames import BoolArray, Footage, Plate
-from penumbra.write.chunks import SharedChunks
+from penumbra.write.chunks import ChunkFile
 from penumbra.write.exr import RGB, RGBA, ExrRows
 from penumbra.write.files import frame_path
 from penumbra.write.frame_writer import BACKGROUND
@@ -75,15 +75,16 @@ def read_back(
             name: stack.enter_context(ExrRows(_path(folder, footage, name, plate), channels, plate.data))
             for name, channels in ((BACKGROUND, RGB), *((name, RGBA) for name in names_back_to_front))
         }
-        shared = None
-        chunk = images[BACKGROUND].chunk
-        if plate.stored is not None and chunk is not None and plate.stored.unchanged:
-            shared = SharedChunks(_path(folder, footage, BACKGROUND, plate), plate.stored.path, chunk)
-            stack.callback(shared.close)
+        written, lender = images[BACKGROUND].chunks, None
+        if plate.stored is not None and written is not None and plate.stored.unchanged:
+            lender = ChunkFile.open(plate.stored.path)
+        if lender is not None:
+            stack.callback(lender.close)
         for top in range(0, plate.data.height, LINES):
             lines = slice(top, min(top + LINES, plate.data.height))
             # The plate's own bytes were unpacked when the plate was read.
-            same, here = shared is not None and shared.hold(lines), pixels[lines]
+            same = written is not None and lender is not None and written.shares(lines, lender)
+            here = pixels[lines]
             behind = here if same else images[BACKGROUND].read(lines)
             layers = {name: images[name].read_unless_empty(lines) for name in names_back_to_front}
             yield _band(lines, here, None if broken is None else broken[lines], behind, layers, largest)
