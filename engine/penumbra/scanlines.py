@@ -40,6 +40,7 @@ _INCREASING = b"\0"  # order of lines
 _OF_CHUNKS = (b"channels", b"compression", b"dataWindow", b"lineOrder")
 _LARGEST_HEADER = 1 << 20
 _NONE, _MORE, _EIGHT, _AT_FIRST, _BYTE = np.uint16(0), np.uint16(128), np.uint16(8), np.uint16(0x8080), np.uint32(255)
+_MOST = 1100  # times as large as it is packed is what zlib gives back at most
 _LEVEL = 4  # OpenEXR's own: what it would have written, to the byte
 
 
@@ -172,6 +173,9 @@ def unpack(held: bytes | memoryview, places: NDArray[np.intp], pixels: Samples) 
             if place >= 0:
                 units[:, :, place] = whole[:, channel]
         return
+    if size > _MOST * len(held):
+        # As much as a damaged header claims need not be had.
+        raise ValueError("lines end too early")
     try:
         parted = deflate.zlib_decompress(held, size)
     except deflate.DeflateError as error:
