@@ -110,6 +110,10 @@ class Layout:
         first, last = self.reach(rows)
         held = memoryview(self.chunks(file, first, last))
         start, stop = first * self.lines, min(last * self.lines, self.height)
+        size = (stop - start) * self.width * len(self.channels) * np.dtype(self.kind).itemsize
+        # As much as a damaged header claims need not be had.
+        if len(held) < self.offsets[last] - self.offsets[first] or size > _MOST * len(held):
+            raise ValueError("lines end too early")
         pixels = np.empty((stop - start, self.width, len(names)), self.kind)
         places = np.array([names.index(name) if name in names else -1 for name in self.channels], np.intp)
 
@@ -173,9 +177,6 @@ def unpack(held: bytes | memoryview, places: NDArray[np.intp], pixels: Samples) 
             if place >= 0:
                 units[:, :, place] = whole[:, channel]
         return
-    if size > _MOST * len(held):
-        # As much as a damaged header claims need not be had.
-        raise ValueError("lines end too early")
     try:
         parted = deflate.zlib_decompress(held, size)
     except deflate.DeflateError as error:

@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import pytest
 
 from engine.read_samples import counted_frames, write_movie
@@ -124,6 +126,24 @@ def test_a_movie_is_opened_again_where_storage_failed(tmp_path, monkeypatch):
         assert (failing.frame(number).to_ndarray() == frame).all()
     assert moody.calls == 11 + 2  # the first was kept since it was opened
     failing.close()
+
+
+@pytest.mark.parametrize(("times", "calls"), [(1, 2), (-1, 2)], ids=["for a moment", "for good"])
+def test_what_ffmpeg_calls_storage_is_the_files_fault_where_its_bytes_can_be_read(tmp_path, times, calls):
+    movie = tmp_path / "plate.webm"
+    movie.write_bytes(b"no movie")
+    moody = Moody(times, av.error.OSError(errno.EIO, "Input/output error", str(movie)))
+    with nullcontext() if times > 0 else pytest.raises(av.error.OSError):
+        assert patiently(moody, movie, "plate.webm", probe=False) == "read"
+    assert moody.calls == calls
+
+
+def test_a_movie_whose_bytes_cannot_be_read_is_on_failing_storage(tmp_path, monkeypatch):
+    moody = Moody(-1, av.error.OSError(errno.EIO, "Input/output error", "plate.webm"))
+    monkeypatch.setattr(storage_faults, "_probe", lambda *_: OSError(errno.EIO, "Input/output error"))
+    with pytest.raises(errors.UnreadableError, match=r"'Input/output error', 4 times"):
+        patiently(moody, tmp_path / "plate.webm", "plate.webm", probe=False)
+    assert moody.calls == 4
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(7, marks=pytest.mark.slow)])

@@ -21,9 +21,12 @@ from pathlib import Path
 import cv2  # noqa: F401 # loaded before the fork, not once per file
 import numpy as np
 
+from penumbra.arrays import farthest, within
 from penumbra.errors import PenumbraError
+from penumbra.halves import floats_of
 from penumbra.job import CleanPlateSettings, MaskSettings, PlateSettings
 from penumbra.read import inspect_footage, open_clean_plate, open_mask, open_plate
+from penumbra.scanlines import pack, unpack
 
 CPU_SECONDS = 10
 WALL_SECONDS = 120
@@ -98,8 +101,18 @@ def _child(path: str, writing: int) -> None:
     os._exit(0)
 
 
+def _compile() -> None:
+    """Loads what is compiled, once and not in every child; nothing that starts threads, which a fork would lose."""
+    for kind in (np.float16, np.float32):
+        samples, channels = np.zeros((1, 8, 1), kind), np.zeros(1, np.intp)
+        unpack(pack(samples, channels), channels, samples)
+        within(floats_of(samples), 1)
+        farthest(samples)
+
+
 def main() -> None:
     """Judges the files named as arguments, or one per line on stdin."""
+    _compile()
     for line in sys.argv[1:] or sys.stdin:
         print(json.dumps(judge(str(Path(line.rstrip("\n"))))), flush=True)  # noqa: T201 # what it is for
 

@@ -188,7 +188,7 @@ def _unpacked(file: Path, part: ImagePart, names: Sequence[str]) -> Samples | No
         return None
     with contextlib.suppress(OSError, ValueError), file.open("rb") as opened:
         layout = Layout.of(opened)
-        if layout is None or not set(names) <= set(layout.channels):
+        if layout is None or not set(names) <= set(layout.channels) or len(set(names)) < len(names):
             return None
         if part.data == Region(layout.left, layout.top, layout.width, layout.height):
             return layout.read(opened, slice(0, layout.height), names, share_of_threads())

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from av.error import FFmpegError
+
 from penumbra.errors import FootageError, UnreadableError
 
 # Seconds waited before each further try.
@@ -23,6 +25,7 @@ _NAMES = (
 )  # fmt: skip
 PASSING = frozenset(getattr(errno, name) for name in _NAMES if hasattr(errno, name))
 _CHUNK = 1 << 22
+_ENDS = 1 << 24  # a movie may be as large as a disk
 
 Result = TypeVar("Result")
 
@@ -32,36 +35,52 @@ def patiently(read: Callable[[], Result], file: Path, what: str, probe: bool = T
 
     ``what`` names the thing read, such as a file and its frame. With ``probe`` an error whose cause does not tell is
     doubted once: the bytes of ``file`` are read plainly, and then it is asked again at once. What fails twice on
-    readable bytes is the file's fault, and its error is raised. Raises :class:`UnreadableError` where the storage goes
-    on failing, or does not let us.
+    readable bytes is the file's fault, and its error is raised; so it is where FFmpeg calls storage what fails, as it
+    does of damaged movies, too, and the first and the last bytes can be read. Raises :class:`UnreadableError` where
+    the storage goes on failing, or does not let us.
     """
-    doubted = not probe
+    doubted, asked_again = not probe, False
     for pause in (*PAUSES, None):
         try:
             return read()
         except (FootageError, OSError) as error:
-            trouble = _told(error) or (None if doubted else _probe(file))
-            if trouble is None and doubted:
-                raise
+            trouble = _told(error)
+            if trouble is not None and isinstance(_cause(error), FFmpegError):
+                trouble = _probe(file, _ENDS)
+                if trouble is None and asked_again:
+                    raise
+                asked_again = True
+            elif trouble is None:
+                trouble = None if doubted else _probe(file)
+                if trouble is None and doubted:
+                    raise
+                doubted = doubted or trouble is None
             if trouble is not None and (pause is None or trouble.errno not in PASSING):
                 raise _out_of_reach(what, trouble) from error
-            doubted = doubted or trouble is None
             time.sleep(0 if trouble is None else pause or 0)
     return read()
 
 
+def _cause(error: BaseException) -> BaseException | None:
+    """What failed: our own errors name their cause."""
+    return error.__cause__ if isinstance(error, FootageError) else error
+
+
 def _told(error: BaseException) -> OSError | None:
-    """The failure of storage behind an error, where it tells: ours name their cause, FFmpeg's are no OSErrors."""
-    told = error.__cause__ if isinstance(error, FootageError) else error
-    number = getattr(told, "errno", None)
+    """The failure of storage behind an error, where it tells."""
+    number = getattr(_cause(error), "errno", None)
     if not isinstance(number, int) or number not in (*PASSING, errno.EACCES, errno.EPERM):
         return None
     return OSError(number, os.strerror(number))
 
 
-def _probe(file: Path) -> OSError | None:
+def _probe(file: Path, ends: int | None = None) -> OSError | None:
+    """What goes wrong where the bytes of a file are read plainly: all, or so many at its beginning and its end."""
     try:
         with file.open("rb", buffering=0) as stream:
+            if ends is not None:
+                stream.read(ends)
+                stream.seek(max(0, file.stat().st_size - ends))
             while stream.read(_CHUNK):
                 pass
     except FileNotFoundError:
