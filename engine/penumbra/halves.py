@@ -14,6 +14,7 @@ _SIGN, _SIZE, _LEFT, _REBIAS = np.uint32(0x8000), np.uint32(0x7FFFFFFF), np.uint
 _SMALLEST_NORMAL, _BEYOND, _INFINITE = np.uint32(0x38800000), np.uint32(0x47800000), np.uint32(0x7F800000)
 _INFINITE_HALF, _NO_HALF, _HALF_SIZE = np.uint32(0x7C00), np.uint32(0x7E00), np.uint32(0x7FFF)
 _ROUND, _ONE, _SIXTEEN = np.uint32(0xFFF), np.uint32(1), np.uint32(16)
+_LOOK = 4096  # values compared before it is asked whether they differ
 _SCALE = np.float32(2.0**112)
 _HALF_OF_ONE, _HALF_OF_ONES_BITS = np.float32(0.5), np.uint32(0x3F000000)
 
@@ -28,6 +29,13 @@ def nearest_halves(values: NDArray[np.float16] | FloatArray) -> NDArray[np.float
     halves = np.empty(values.shape, np.float16)
     _to_halves(np.ascontiguousarray(values, np.float32).reshape(-1), halves.reshape(-1).view(np.uint16))
     return halves
+
+
+def exact_halves(values: FloatArray) -> NDArray[np.float16] | None:
+    """Values as halves, of any shape; None where those would give back other bits."""
+    halves = nearest_halves(values)
+    flat = np.ascontiguousarray(values, np.float32).reshape(-1).view(np.uint32)
+    return halves if _are(halves.reshape(-1).view(np.uint16), flat) else None
 
 
 def floats_of(halves: NDArray[np.float16] | FloatArray) -> FloatArray:
@@ -54,11 +62,27 @@ def _to_halves(values: FloatArray, halves: NDArray[np.uint16]) -> None:
 
 
 @compiled
+def _bits(half: np.uint32) -> np.uint32:
+    """The bits of the float that is the same as a half of these bits."""
+    size = np.uint32((half & _HALF_SIZE) << _LEFT)
+    bits = np.float32(size.view(np.float32) * _SCALE).view(np.uint32)
+    if size >= _INFINITE_HALF << _LEFT:
+        bits |= _INFINITE
+    return np.uint32(bits | ((half & _SIGN) << _SIXTEEN))
+
+
+@compiled
 def _to_floats(halves: NDArray[np.uint16], values: NDArray[np.uint32]) -> None:
     for i in range(len(halves)):
-        half = np.uint32(halves[i])
-        size = np.uint32((half & _HALF_SIZE) << _LEFT)
-        bits = np.float32(size.view(np.float32) * _SCALE).view(np.uint32)
-        if size >= _INFINITE_HALF << _LEFT:
-            bits |= _INFINITE
-        values[i] = bits | ((half & _SIGN) << _SIXTEEN)
+        values[i] = _bits(np.uint32(halves[i]))
+
+
+@compiled
+def _are(halves: NDArray[np.uint16], values: NDArray[np.uint32]) -> bool:
+    for first in range(0, len(values), _LOOK):
+        different = np.uint32(0)
+        for i in range(first, min(first + _LOOK, len(values))):
+            different |= np.uint32(_bits(np.uint32(halves[i])) ^ values[i])
+        if different != 0:
+            return False
+    return True

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.arrays import largest_of
 from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.compiled import compiled
 from penumbra.resizing import shrink
@@ -68,7 +69,7 @@ def small_frame(
     scale = min(1.0, SIDE / max(plate.shape[:2]))
     size = (max(1, round(plate.shape[0] * scale)), max(1, round(plate.shape[1] * scale)))
     shown, behind = (encoding.encode(finite(shrink(image, size))) for image in (plate, clean))
-    covered = np.maximum.reduce([shrink(mask, size) for mask in masks])
+    covered = largest_of([shrink(mask, size) for mask in masks])
     return SmallFrame(shown, behind, covered, None if restless is None else shrink(restless, size))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penumbra.color import FloatArray
-from penumbra.halves import nearest_halves
+from penumbra.halves import exact_halves, floats_of
 
 ReadFrame: TypeAlias = Callable[[int], FloatArray]
 SHARE_OF_DISK = 0.4  # of the free space, that kept frames may take
@@ -53,7 +53,7 @@ class KeptFrames:
         stored = np.fromfile(
             self._path(index, "plate"), kind, (bottom - top) * line, offset=top * line * np.dtype(kind).itemsize
         )
-        return stored.astype(np.float32, copy=False).reshape(bottom - top, self._size[1], 3)
+        return floats_of(stored).reshape(bottom - top, self._size[1], 3)
 
     def free(self, index: int) -> NDArray[np.uint8]:
         """(H, W), 0 near a mask (soft edges reach a little farther than the coverage a roto artist draws), else 1 to 6,
@@ -72,7 +72,8 @@ class KeptFrames:
     def _keep(self, index: int, pixels: FloatArray) -> None:
         if index not in self._wanted:
             return
-        kept = _as_stored(pixels)
+        halves = exact_halves(pixels)
+        kept = pixels if halves is None else halves
         if not self._begins("plate", index, kept.nbytes):
             return
         _write(kept, self._path(index, "plate"))
@@ -89,11 +90,6 @@ class KeptFrames:
 
     def _path(self, index: int, what: str) -> Path:
         return self._folder / f"kept_{what}_{index:06d}.part"
-
-
-def _as_stored(pixels: FloatArray) -> NDArray[np.floating]:
-    half = nearest_halves(pixels)
-    return half if np.array_equal(half, pixels) else pixels
 
 
 def _farness(coverage: FloatArray) -> NDArray[np.uint8]:

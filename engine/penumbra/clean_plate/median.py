@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from penumbra.arrays import largest_of_channels
 from penumbra.belief import DARKER as A_SHADOWS
 from penumbra.belief import darkened_alike
 from penumbra.clean_plate.centre import centred
 from penumbra.clean_plate.kept import ALONE
 from penumbra.color import DisplayEncoding, FloatArray
+from penumbra.compiled import compiled
 from penumbra.frames import BoolArray
 
 DOUBT = 4 / 255  # display units between the outer sixths of what a place shows, below which nothing passed over it
@@ -83,7 +85,17 @@ def median_background(
 
 def _sample_at(ordered: FloatArray, rank: NDArray[np.intp]) -> FloatArray:
     """The ``rank``-th (...) of sorted samples (..., C, S), every channel by itself: (..., C)."""
-    return np.take_along_axis(ordered, rank[..., None, None], -1)[..., 0]
+    picked = np.empty(ordered.shape[:-1], np.float32)
+    samples = np.ascontiguousarray(ordered).reshape(-1, *ordered.shape[-2:])
+    _pick(samples, np.ascontiguousarray(rank).reshape(-1), picked.reshape(-1, ordered.shape[-2]))
+    return picked
+
+
+@compiled
+def _pick(ordered: FloatArray, rank: NDArray[np.intp], picked: FloatArray) -> None:
+    for place in range(len(rank)):
+        for c in range(ordered.shape[1]):
+            picked[place, c] = ordered[place, c, rank[place]]
 
 
 def _share_of(ordered: FloatArray, count: NDArray[np.intp], share: float) -> FloatArray:
@@ -106,8 +118,7 @@ def _bright(ordered: FloatArray, count: NDArray[np.intp]) -> FloatArray:
 
 def _spread(ordered: FloatArray, count: NDArray[np.intp], encoding: DisplayEncoding) -> FloatArray:
     low, high = (_share_of(ordered, count, share) for share in (1 / 6, 5 / 6))
-    spread: FloatArray = (encoding.encode(high) - encoding.encode(low)).max(-1)
-    return spread
+    return largest_of_channels(encoding.encode(high) - encoding.encode(low))
 
 
 def _prefer_far(

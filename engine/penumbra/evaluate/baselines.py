@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from penumbra import __version__
+from penumbra.arrays import largest_of
 from penumbra.color import FloatArray, srgb_decode
 from penumbra.compositing import transmittances
 from penumbra.evaluate.truth import Truth
@@ -82,7 +83,7 @@ def median_background(truth: Truth) -> FloatArray:
 
 def _occupied(truth: Truth, number: int) -> FloatArray:
     masks = [truth.image(f"mask{i}_{number:05d}.png")[..., 0] for i in range(len(truth.names))]
-    return np.asarray(np.maximum.reduce(masks), np.float32)
+    return largest_of(masks)
 
 
 def _distance(mask: FloatArray) -> FloatArray:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from penumbra.arrays import largest_of
 from penumbra.belief import smoothstep
 from penumbra.color import FloatArray
 from penumbra.frames import BoolArray
@@ -75,6 +76,6 @@ def find_waves(shady: BoolArray, masks: Sequence[FloatArray], beyond: FloatArray
         masks: per object (H', W') coverage in [0, 1].
         beyond: (H', W') the largest of the network's alphas above their own masks.
     """
-    rim = cv2.dilate(np.maximum.reduce(masks), np.ones((RIM, RIM), np.uint8)) > OUTSIDE
+    rim = cv2.dilate(largest_of(masks), np.ones((RIM, RIM), np.uint8)) > OUTSIDE
     waves: BoolArray = ~shady & ~rim & (beyond < CLAIMED)
     return waves

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.arrays import holds_anything
+from penumbra.arrays import holds_anything, largest_of
 from penumbra.belief import Noise, belief, darkened_alike, multiple, smoothstep
 from penumbra.color import DisplayEncoding, FloatArray, finite
 from penumbra.frames import BoolArray, Layer, LayerStack, Plate
@@ -227,7 +227,7 @@ def _show(frame: _Frame, tile: Tile, shown: _Shown) -> None:
     size = difference(frame.plate, frame.clean, frame.encoding, tile)
     shown.effects[tile] = belief(size, frame.noise, None if frame.restless is None else frame.restless[tile])
     if not frame.unmasked(tile):
-        covered = np.maximum.reduce([mask[tile] for mask in frame.masks])
+        covered = largest_of([mask[tile] for mask in frame.masks])
         outside = covered < OUTSIDE
         shown.outside[tile] = outside
         shown.effects[tile] *= outside
@@ -258,7 +258,7 @@ def _few(
     deviation = np.zeros(fine, np.float32) if restless is None else shrink(restless, fine)
     coverages = [shrink(mask, fine) for mask in masks]
     covered = np.stack([shrink(coverage, small) for coverage in coverages])
-    outside = np.maximum.reduce(coverages) < OUTSIDE
+    outside = largest_of(coverages) < OUTSIDE
     many = multiple(difference(finer, behind, encoding), noise, deviation)
     few_restless = shrink(deviation, small)
     unrest = _around_wide(few_restless, scaled(SURF, lines))

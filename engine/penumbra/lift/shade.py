@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from penumbra.arrays import mean_of_channels
+from penumbra.arrays import largest_of, mean_of_channels
 from penumbra.belief import DARKEST, darkened_alike, smoothstep
 from penumbra.color import FloatArray
 from penumbra.frames import BoolArray
@@ -118,7 +118,7 @@ def find_shade(
     times the threshold they differ; where the background moves by itself or may; where the plate is much darker than
     around, in [0, 1]; where shadows may be at all; where one is, by what lies around; where the background is astir.
     """
-    outside = np.maximum.reduce(masks) < OUTSIDE
+    outside = largest_of(masks) < OUTSIDE
     # Water beside somebody differs overwhelmingly as well.
     held = _held(outside & (many > OVERWHELMING) & ~moving, masks)
     able = outside & (many > FAINT)

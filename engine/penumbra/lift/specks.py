@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from penumbra.arrays import largest_of
 from penumbra.color import FloatArray
 from penumbra.frames import BoolArray
 from penumbra.unrest import OUTSIDE
@@ -29,7 +30,7 @@ def find_specks(shown: FloatArray, claimed: FloatArray, masks: Sequence[FloatArr
         claimed: (h, w) the largest of the network's alphas.
         masks: per object (h, w) coverage in [0, 1].
     """
-    covered = np.maximum.reduce(masks) > OUTSIDE
+    covered = largest_of(masks) > OUTSIDE
     effect = shown > SHOWN
     side = 2 * max(1, round(NEARBY * shown.shape[0] / 2)) + 1
     near = cv2.dilate((effect | covered).astype(np.uint8), np.ones((side, side), np.uint8))

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from penumbra import threads
+from penumbra.arrays import largest_of
 from penumbra.clean_plate import CleanPlate
 from penumbra.color import FloatArray
 from penumbra.errors import StageOrderError
@@ -98,7 +99,7 @@ class Shot:
 
     def occupied_at(self, number: int) -> FloatArray:
         """The largest coverage of any mask at a frame."""
-        return cast("FloatArray", np.maximum.reduce([mask.coverage for mask in self.masks_at(number)]))
+        return largest_of([mask.coverage for mask in self.masks_at(number)])
 
 
 class CleanSource:
