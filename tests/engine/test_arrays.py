@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from penumbra.arrays import holds_anything, mean_of_channels, within
+from penumbra.arrays import holds_anything, largest_of, largest_of_channels, mean_of_channels, within
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16, np.float64])
@@ -43,3 +43,17 @@ def test_within_no_value_is_beyond(value):
     assert within(image[:, :8], 1)
     assert within(image[:0], 1)
     assert within(np.abs(np.float32([value, 0])), np.inf) is not bool(np.isnan(value))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_largest_of_pictures_is_numpys_and_a_picture_of_its_own(count):
+    pictures = list(np.random.default_rng(0).standard_normal((count, 7, 9)).astype(np.float32))
+    most = largest_of(pictures)
+    assert np.array_equal(most, np.max(pictures, axis=0))
+    assert not any(np.shares_memory(most, picture) for picture in pictures)
+
+
+def test_the_largest_of_channels_is_numpys():
+    picture = np.random.default_rng(0).standard_normal((7, 9, 3)).astype(np.float32)
+    picture[0, 0] = np.nan, 1, 2
+    assert np.array_equal(largest_of_channels(picture), picture.max(-1), equal_nan=True)

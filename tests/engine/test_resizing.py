@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from penumbra.halves import floats_of, nearest_halves
+from penumbra.halves import exact_halves, floats_of, nearest_halves
 from penumbra.resizing import shrink
 
 
@@ -48,3 +48,14 @@ def test_floats_of_halves_are_numpys() -> None:
 def test_halves_keep_the_shape_of_what_they_are_made_of(shape: tuple[int, ...]) -> None:
     values = np.random.default_rng(1).random((*shape, 2), np.float32)[..., 0]
     np.testing.assert_array_equal(floats_of(nearest_halves(values)), values.astype(np.float16))
+
+
+@pytest.mark.parametrize("place", [0, 5000, 2**16 - 1])
+@pytest.mark.parametrize("other", [1 + 2**-11, 65520, 1e-9, np.pi])
+def test_values_are_kept_as_halves_only_where_all_of_them_are(place: int, other: float) -> None:
+    values = np.where(np.isnan(EVERY_HALF), np.float16(0), EVERY_HALF).astype(np.float32)
+    halves = exact_halves(values)
+    assert halves is not None
+    np.testing.assert_array_equal(floats_of(halves).view(np.uint32), values.view(np.uint32))
+    values[place] = other
+    assert exact_halves(values) is None

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,6 +55,7 @@ from penumbra.clean_plate.store import (
     write_marker,
 )
 from penumbra.color import DisplayEncoding, FloatArray
+from penumbra.compiled import compiled
 from penumbra.errors import OutputError, Stopped
 from penumbra.frames import BoolArray
 from penumbra.threads import FRAMES_AT_ONCE, in_order, thread_count
@@ -66,6 +66,7 @@ WATCHED = 3  # times the samples: frames looked at for what moves by itself, whi
 AROUND = 0.05  # of the width: how far the calm ground lies that a shadow is told from
 WORTH_SAYING = 1.0  # pixels by which the background departs from the camera's plane
 TILES_AT_ONCE = 3  # where there are cores for them; each takes its memory
+_PLACES, _NO_SAMPLE = 64, np.float32(np.nan)  # turned at once: their samples stay in the processor's cache
 REPORTED = 0.001  # share of pixels never seen that is worth a warning
 
 
@@ -314,16 +315,34 @@ def _samples(
     source: _Source, mosaic: Mosaic, tile: Tile, chosen: list[int], tick: _Progress
 ) -> tuple[FloatArray, NDArray[np.uint8]]:
     """What some frames show in a tile (h, w, 3, S), NaN where they do not see it, and their farness there (h, w, S)."""
-    many = max(len(chosen), 1)
-    shown = np.full((many, *tile.shape, 3), np.nan, np.float32)
-    farness = np.zeros((many, *tile.shape), np.uint8)
+    many, (height, width) = max(len(chosen), 1), tile.shape
+    shown = np.empty((many, height, width, 3), np.float32)
+    farness = np.zeros((many, height, width), np.uint8)
     for slot, index in enumerate(chosen):
         tick()
-        colour, farness[slot] = _seen_in_tile(source, mosaic, tile, index)
-        np.copyto(shown[slot], colour, where=(farness[slot] > 0)[..., None])
-    # Samples innermost, as sorting runs along contiguous memory; OpenCV turns arrays in blocks that the cache holds.
-    stack, distances = (cv2.transpose(array.reshape(many, -1)) for array in (shown, farness))
-    return stack.reshape(*tile.shape, 3, many), distances.reshape(*tile.shape, many)
+        shown[slot], farness[slot] = _seen_in_tile(source, mosaic, tile, index)
+    # Samples innermost, as sorting runs along contiguous memory.
+    stack = np.empty((height, width, 3, many), np.float32)
+    distances = np.empty((height, width, many), np.uint8)
+    _turn(
+        shown.reshape(many, -1, 3), farness.reshape(many, -1), stack.reshape(-1, 3, many), distances.reshape(-1, many)
+    )
+    return stack, distances
+
+
+@compiled
+def _turn(
+    shown: FloatArray, farness: NDArray[np.uint8], stack: FloatArray, distances: NDArray[np.uint8]
+) -> None:  # fmt: skip
+    """Writes S samples of N places, (S, N, 3) and (S, N), as (N, 3, S), NaN where there is none, and (N, S)."""
+    for first in range(0, len(stack), _PLACES):
+        last = min(first + _PLACES, len(stack))
+        for slot in range(len(shown)):
+            for place in range(first, last):
+                far = farness[slot, place]
+                distances[place, slot] = far
+                for c in range(3):
+                    stack[place, c, slot] = shown[slot, place, c] if far > 0 else _NO_SAMPLE
 
 
 def _seen_in_tile(source: _Source, mosaic: Mosaic, tile: Tile, index: int) -> tuple[FloatArray, NDArray[np.uint8]]:
