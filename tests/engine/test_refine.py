@@ -95,6 +95,50 @@ def test_few_steps_are_taken_faster_by_weights_that_know_something(
     assert [group["lr"] for group in trainer.optimiser.param_groups] == pytest.approx([times * slow] * 2)
 
 
+@pytest.mark.parametrize(
+    ("settings", "trained", "made"),
+    [
+        (RefineSettings(minutes=60), True, 3),
+        (RefineSettings(minutes=1e-9), True, 1),
+        (RefineSettings(minutes=1e-9), False, 1),
+        (RefineSettings(steps=5), True, 5),
+    ],
+    ids=["an hour", "no time", "no time, random weights", "steps asked for"],
+)
+def test_trained_weights_make_so_many_steps_at_most_in_what_time_they_are_given(
+    clip: WorkingClip,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: RefineSettings,
+    trained: bool,
+    made: int,
+) -> None:
+    monkeypatch.setattr(refinement, "MOST_STEPS", 3)
+    network, contract = seeded_network(0, NetworkSize(2, 2)), ModelContract(height=SIZE, width=SIZE)
+    told: list[refinement.RefineProgress] = []
+    result = refine(
+        clip, network, contract, settings, 0, tmp_path, on_progress=lambda one, _: told.append(one), trained=trained
+    )
+    assert result.steps == made
+    assert told[-1].step == made
+    assert all(progress.total <= max(made, 100) for progress in told)
+    if trained and settings.minutes == 60:
+        assert [progress.total for progress in told] == [3, 3, 3]
+
+
+def test_random_weights_go_on_as_long_as_they_are_given(
+    clip: WorkingClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refinement, "MOST_STEPS", 3)
+    network, contract = seeded_network(0, NetworkSize(2, 2)), ModelContract(height=SIZE, width=SIZE)
+    made: list[int] = []
+    result = refine(
+        clip, network, contract, RefineSettings(minutes=60), 0, tmp_path,
+        on_progress=lambda progress, _: made.append(progress.step), should_stop=lambda: len(made) == 5, trained=False,
+    )  # fmt: skip
+    assert result.steps == 5
+
+
 def test_the_mask_leads_only_weights_that_know_nothing(
     clip: WorkingClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

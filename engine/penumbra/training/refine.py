@@ -35,6 +35,8 @@ LEARNING_RATE = 5e-4
 TRAINED_RATE = 4e-4
 # In fewer steps trained weights must go faster to get as far: in inverse proportion to them, up to so many times.
 UNHURRIED_STEPS, MOST_HURRIED = 100, 3.0
+# Trained weights have found by then what they find; from there on they claim what moves by itself (decision 0055).
+MOST_STEPS = 200
 FINAL_RATE = 0.1  # of the learning rate, reached at the end: the last steps settle instead of wandering
 AVERAGE_DECAY = 0.9  # of the running mean of the weights, which is what is evaluated and kept
 EFFECT_WEIGHT = 3.0  # how much more a pixel counts where the plate shows an effect outside all masks, as in pretraining
@@ -116,7 +118,8 @@ def refine(
 ) -> RefineResult:
     """Trains ``network`` in place on ``clip`` and returns it with the best weights found.
 
-    ``trained``: whether its weights know the task; random ones are first led by the masks, and learn faster.
+    ``trained``: whether its weights know the task; random ones are first led by the masks, and learn faster. Where
+    minutes are given trained weights end before them if they have made ``MOST_STEPS``.
 
     Where a step does not fit into memory, its windows are taken in parts whose gradients are summed. Raises
     :class:`OutOfMemoryError` where a single window, or the network with its optimiser, does not fit.
@@ -182,15 +185,18 @@ class _Trainer:
         """Steps in all: given, or estimated from the clock."""
         if self.settings.steps is not None:
             return self.settings.steps
-        assert self.settings.minutes is not None
-        budget = 60 * self.settings.minutes
-        return max(self.step + 1, round(self.step * budget / self.seconds)) if self.step else 100
+        if not self.step:
+            return 100
+        possible = max(self.step + 1, round(self.step * self._budget() / self.seconds))
+        return min(possible, MOST_STEPS) if self.trained else possible
 
     def finished(self) -> bool:
-        if self.settings.steps is not None:
-            return self.step >= self.settings.steps
+        return self.share() >= 1
+
+    def _budget(self) -> float:
+        """Seconds given."""
         assert self.settings.minutes is not None
-        return self.seconds >= 60 * self.settings.minutes
+        return 60 * self.settings.minutes
 
     def _rate(self) -> float:
         """The learning rate before its schedule."""
@@ -201,8 +207,8 @@ class _Trainer:
         """How much of the run is behind us, 0 to 1: what the schedules follow."""
         if self.settings.steps is not None:
             return self.step / self.settings.steps
-        assert self.settings.minutes is not None
-        return min(self.seconds / (60 * self.settings.minutes), 1.0)
+        by_steps = self.step / MOST_STEPS if self.trained else 0.0
+        return min(max(self.seconds / self._budget(), by_steps), 1.0)
 
     def advance(self) -> RefineProgress:
         """One step, and an evaluation where one is due."""
