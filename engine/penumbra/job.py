@@ -188,8 +188,8 @@ class RefineSettings:
         return "off" if self.off else f"{self.steps}" if self.steps else f"{self.minutes:g}min"
 
 
-# The command's default is standard. Chosen from quality against minutes on two cores (docs/experiments.md); fast machines
-# are done before, with as many steps as do good (decision 0055).
+# The command's default is standard. Chosen from quality against minutes on two cores (docs/experiments.md); faster
+# machines are done before, with as many steps as do good (decision 0055).
 QUALITIES = {
     "preview": RefineSettings(),
     "standard": RefineSettings(minutes=3),
