@@ -164,6 +164,32 @@ def test_a_shadow_is_followed_no_longer_than_it_was_surely_known():
     assert of_him == [True] * 7 + [False] * (COUNT - 7)
 
 
+@pytest.mark.parametrize(
+    ("his", "others", "sure"),
+    [(0.1, 0.0, True), (0.03, 0.0, True), (0.015, 0.0, False), (0.06, 0.04, True), (0.04, 0.06, False)],
+)
+def test_a_shadow_is_surely_his_whom_the_network_gives_most_of_it_and_something(his, others, sure):
+    shot = Shot([(60, walking(20, 0)), (110, walking(60))], lifted=AIR)
+    for t in range(COUNT):
+        for by, alpha in ((1, his), (0, others)):
+            shot.layers[t, by, shot.where(t, 1), 3] = LEAST + (0 if t in AIR else alpha)
+    after = shot.given()
+    for t in AIR:
+        assert bool(shot.owned(after, t, 1)[1] > 0.05) is sure
+
+
+@pytest.mark.parametrize(("his", "sure"), [(0.95, True), (0.8, False)])
+def test_of_a_shadow_that_touches_nobody_nearly_all_must_be_his(his, sure):
+    # He is in the air at all frames but a few, at which the network gives nothing of it.
+    shot = Shot([(60, walking(20, 0)), (110, walking(60))], lifted=range(COUNT))
+    for t in range(COUNT):
+        for by, share in ((1, his), (0, 1 - his)):
+            shot.layers[t, by, shot.where(t, 1), 3] = LEAST + (0 if t in AIR else 0.1 * share)
+    after = shot.given()
+    for t in AIR:
+        assert bool(shot.owned(after, t, 1)[1] > 0.05) is sure
+
+
 def test_where_before_and_after_disagree_nothing_is_given():
     # Far from its maker and beside nobody, it is from some frame on surely the other's by the network.
     shot = Shot([(60, walking(20, 0)), (110, walking(60))], lifted=range(AIR.start, COUNT))
