@@ -36,7 +36,7 @@ TRAINED_RATE = 4e-4
 # In fewer steps trained weights must go faster to get as far: in inverse proportion to them, up to so many times.
 UNHURRIED_STEPS, MOST_HURRIED = 100, 3.0
 # Trained weights have found by then what they find; from there on they claim what moves by itself (decision 0055).
-MOST_STEPS = 200
+MOST_STEPS = 150
 FINAL_RATE = 0.1  # of the learning rate, reached at the end: the last steps settle instead of wandering
 AVERAGE_DECAY = 0.9  # of the running mean of the weights, which is what is evaluated and kept
 EFFECT_WEIGHT = 3.0  # how much more a pixel counts where the plate shows an effect outside all masks, as in pretraining
