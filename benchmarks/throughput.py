@@ -105,7 +105,7 @@ def main():
     height, width, frames = options.height, options.width, options.frames
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(options.folder or temporary)
+        folder = Path(options.folder or temporary) / options.plate
         folder.mkdir(parents=True, exist_ok=True)
         path = make_plate(folder, frames, (height, width), OBJECTS, compression=options.plate)
         job = load_job(path)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import BinaryIO, cast
@@ -36,7 +36,6 @@ _LONG_NAMES = 0x400
 _CHANNEL = struct.Struct("<iB3xii")  # type, perceptually linear, distances of samples across and down
 _KINDS: Mapping[int, type[np.floating]] = MappingProxyType({1: np.float16, 2: np.float32})
 _COMPRESSIONS: Mapping[int, str] = MappingProxyType({2: "zips", 3: "zip"})
-_INCREASING = b"\0"  # order of lines
 _OF_CHUNKS = (b"channels", b"compression", b"dataWindow", b"lineOrder")
 _LARGEST_HEADER = 1 << 20
 _NONE, _MORE, _EIGHT, _AT_FIRST, _BYTE = np.uint16(0), np.uint16(128), np.uint16(8), np.uint16(0x8080), np.uint32(255)
@@ -89,6 +88,15 @@ class Layout:
         window = left, top, right + 1 - left, bottom + 1 - top
         return cls(start[:end], corners_at, *window, lines, offsets, channels, kind, alike)
 
+    def as_high_as(self, height: int) -> Layout:
+        """That of a file like this one, but so many lines high, of which no chunk stands anywhere yet."""
+        window = CORNERS.pack(self.left, self.top, self.left + self.width - 1, self.top + height - 1)
+        header = self.header[: self.corners_at] + window + self.header[self.corners_at + CORNERS.size :]
+        alike = tuple(
+            window if name == b"dataWindow" else value for name, value in zip(_OF_CHUNKS, self.alike, strict=True)
+        )
+        return replace(self, header=header, height=height, offsets=(), alike=alike)
+
     def chunks(self, file: BinaryIO, first: int, last: int) -> bytes:
         """The bytes of the chunks ``first`` to ``last`` - 1, each with its front."""
         file.seek(self.offsets[first])
@@ -127,29 +135,6 @@ class Layout:
 
         for_each(unpack_one, range(first, last), threads)
         return cast("Samples", pixels[rows.start - start : rows.stop - start])
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What two files must have in common for a chunk of one to mean the same in the other.
-
-    ``compression`` by name; ``channels`` by name; ``kind``: their type; ``corners``: x and y of the data window's first
-    and last pixel.
-    """
-
-    compression: str
-    channels: tuple[str, ...]
-    kind: type[np.floating]
-    corners: tuple[int, int, int, int]
-
-    @property
-    def attributes(self) -> tuple[bytes, ...]:
-        """As :class:`Layout` has them ``alike``."""
-        (kind,) = (number for number, kind in _KINDS.items() if kind is self.kind)
-        (packed,) = (number for number, name in _COMPRESSIONS.items() if name == self.compression)
-        described = _CHANNEL.pack(kind, 0, 1, 1)
-        channels = b"".join(name.encode() + b"\0" + described for name in sorted(self.channels)) + b"\0"
-        return channels, bytes([packed]), CORNERS.pack(*self.corners), _INCREASING
 
 
 def pack(pixels: Samples, order: NDArray[np.intp]) -> bytes:

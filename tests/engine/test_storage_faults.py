@@ -138,6 +138,14 @@ def test_what_ffmpeg_calls_storage_is_the_files_fault_where_its_bytes_can_be_rea
     assert moody.calls == calls
 
 
+def test_a_movie_is_asked_for_once_more_after_storage_that_failed_is_back(tmp_path, monkeypatch):
+    moody = Moody(2, av.error.OSError(errno.EIO, "Input/output error", "plate.webm"))
+    probed = iter([OSError(errno.EIO, "Input/output error"), None])
+    monkeypatch.setattr(storage_faults, "_probe", lambda *_: next(probed))
+    assert patiently(moody, tmp_path / "plate.webm", "plate.webm", probe=False) == "read"
+    assert moody.calls == 3
+
+
 def test_a_movie_whose_bytes_cannot_be_read_is_on_failing_storage(tmp_path, monkeypatch):
     moody = Moody(-1, av.error.OSError(errno.EIO, "Input/output error", "plate.webm"))
     monkeypatch.setattr(storage_faults, "_probe", lambda *_: OSError(errno.EIO, "Input/output error"))

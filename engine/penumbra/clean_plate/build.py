@@ -66,8 +66,8 @@ WATCHED = 3  # times the samples: frames looked at for what moves by itself, whi
 AROUND = 0.05  # of the width: how far the calm ground lies that a shadow is told from
 WORTH_SAYING = 1.0  # pixels by which the background departs from the camera's plane
 TILES_AT_ONCE = 3  # where there are cores for them; each takes its memory
-_PLACES, _NO_SAMPLE = 64, np.float32(np.nan)  # turned at once: their samples stay in the processor's cache
 REPORTED = 0.001  # share of pixels never seen that is worth a warning
+_PLACES, _NO_SAMPLE = 64, np.float32(np.nan)  # turned at once: their samples stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -331,9 +331,7 @@ def _samples(
 
 
 @compiled
-def _turn(
-    shown: FloatArray, farness: NDArray[np.uint8], stack: FloatArray, distances: NDArray[np.uint8]
-) -> None:  # fmt: skip
+def _turn(shown: FloatArray, farness: NDArray[np.uint8], stack: FloatArray, distances: NDArray[np.uint8]) -> None:
     """Writes S samples of N places, (S, N, 3) and (S, N), as (N, 3, S), NaN where there is none, and (N, S)."""
     for first in range(0, len(stack), _PLACES):
         last = min(first + _PLACES, len(stack))

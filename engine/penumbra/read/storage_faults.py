@@ -39,22 +39,20 @@ def patiently(read: Callable[[], Result], file: Path, what: str, probe: bool = T
     does of damaged movies, too, and the first and the last bytes can be read. Raises :class:`UnreadableError` where
     the storage goes on failing, or does not let us.
     """
-    doubted, asked_again = not probe, False
+    asked_again = False
     for pause in (*PAUSES, None):
         try:
             return read()
         except (FootageError, OSError) as error:
             trouble = _told(error)
-            if trouble is not None and isinstance(_cause(error), FFmpegError):
+            settled = asked_again or (trouble is None and not probe)
+            if trouble is None:
+                trouble = None if settled else _probe(file)
+            elif isinstance(_cause(error), FFmpegError):
                 trouble = _probe(file, _ENDS)
-                if trouble is None and asked_again:
-                    raise
-                asked_again = True
-            elif trouble is None:
-                trouble = None if doubted else _probe(file)
-                if trouble is None and doubted:
-                    raise
-                doubted = doubted or trouble is None
+            if trouble is None and settled:
+                raise
+            asked_again |= trouble is None
             if trouble is not None and (pause is None or trouble.errno not in PASSING):
                 raise _out_of_reach(what, trouble) from error
             time.sleep(0 if trouble is None else pause or 0)

@@ -8,25 +8,26 @@ same channels, and all empty ones are the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from penumbra.scanlines import CORNERS, FRONT, Kind, Layout, Samples
+from penumbra.scanlines import FRONT, Layout, Samples
 from penumbra.threads import share_of_threads
 
 
-def lent_chunks(path: Path, kind: Kind, wanted: Iterable[int]) -> dict[int, bytes]:
-    """The packed bytes of the ``wanted`` chunks of another file; none where it is not of this kind, or not to be read.
+def lent_chunks(path: Path, like: Layout, wanted: Iterable[int]) -> dict[int, bytes]:
+    """The packed bytes of the ``wanted`` chunks of another file; none where they would mean something else in one
+    ``like`` this, or it cannot be read.
 
     What they unpack to is for the caller to see.
     """
     try:
         with path.open("rb") as file:
             layout = Layout.of(file)
-            if layout is None or layout.alike != kind.attributes:
+            if layout is None or layout.alike != like.alike:
                 return {}
             found = ((chunk, layout.chunks(file, chunk, chunk + 1)) for chunk in wanted)
             return {
@@ -38,15 +39,12 @@ def lent_chunks(path: Path, kind: Kind, wanted: Iterable[int]) -> dict[int, byte
         return {}
 
 
-def assemble(path: Path, layout: Layout, height: int, chunks: Sequence[bytes]) -> None:
-    """Writes a file like that of ``layout``, but ``height`` lines high, of the bytes of its chunks."""
-    header = bytearray(layout.header)
-    left, top, right, _ = CORNERS.unpack_from(header, layout.corners_at)
-    CORNERS.pack_into(header, layout.corners_at, left, top, right, top + height - 1)
+def assemble(path: Path, layout: Layout, chunks: Sequence[bytes]) -> None:
+    """Writes a file of that header, of the bytes of its chunks."""
     sizes = [FRONT.size + len(chunk) for chunk in chunks]
-    offsets = len(header) + 8 * len(chunks) + np.cumsum([0, *sizes[:-1]])
+    offsets = len(layout.header) + 8 * len(chunks) + np.cumsum([0, *sizes[:-1]])
     with path.open("wb") as file:
-        file.write(header)
+        file.write(layout.header)
         file.write(offsets.astype("<u8").tobytes())
         for index, chunk in enumerate(chunks):
             file.write(FRONT.pack(layout.line_of(index), len(chunk)))
@@ -68,15 +66,12 @@ class ChunkFile:
     @classmethod
     def open(cls, path: Path) -> ChunkFile | None:
         """None where the file is of another kind or cannot be read."""
-        with suppress(OSError):
-            file = path.open("rb")
-            layout = None
-            try:
-                layout = Layout.of(file)
-            finally:
-                if layout is None:
-                    file.close()
-            return None if layout is None else cls(file, layout)
+        with suppress(OSError), ExitStack() as stack:
+            file = stack.enter_context(path.open("rb"))
+            layout = Layout.of(file)
+            if layout is not None:
+                stack.pop_all()
+                return cls(file, layout)
         return None
 
     def read(self, rows: slice, names: Sequence[str]) -> Samples:

@@ -20,7 +20,7 @@ from penumbra.errors import OutputError
 from penumbra.frames import Footage, Region
 from penumbra.halves import floats_of, nearest_halves
 from penumbra.job import OutputSettings
-from penumbra.scanlines import LINES, Kind, Layout, Samples, pack
+from penumbra.scanlines import LINES, Layout, Samples, pack
 from penumbra.threads import for_each, share_of_threads
 from penumbra.write.chunks import ChunkFile, assemble, lent_chunks
 from penumbra.write.files import WRITE_FIX, written_whole
@@ -123,24 +123,20 @@ def write_parts(path: Path, parts: Sequence[Pixels], specs: Sequence[oiio.ImageS
             raise OutputError(f"The file {path} could not be written: {_sentence(problem or '')}.", WRITE_FIX)
 
 
-def _lent(pixels: Pixels, spec: oiio.ImageSpec) -> dict[int, bytes]:
-    """The packed chunks that another file has already."""
+def _lent(pixels: Pixels, layout: Layout) -> dict[int, bytes]:
+    """The packed chunks of a file of that layout that another file has already."""
     if pixels.like is None or pixels.window is not None or pixels.held.dtype != np.float32:
         return {}
     path, other = pixels.like
-    compression = spec.get_string_attribute("compression")
-    lines = LINES[compression]
+    lines = layout.lines
     # As integers: a negative zero is other bytes.
     ours, theirs = (np.ascontiguousarray(image).view(np.uint32) for image in (pixels.held, other))
     same = [
         chunk
-        for chunk, top in enumerate(range(0, spec.height, lines))
+        for chunk, top in enumerate(range(0, layout.height, lines))
         if _equal(ours[top : top + lines].reshape(-1), theirs[top : top + lines].reshape(-1))
     ]
-    corners = (spec.x, spec.y, spec.x + spec.width - 1, spec.y + spec.height - 1)
-    kind = np.float16 if spec.format == oiio.HALF else np.float32
-    names = tuple(spec.channelnames)
-    return lent_chunks(path, Kind(compression, names, kind, corners), same)
+    return lent_chunks(path, layout, same)
 
 
 @compiled
@@ -177,13 +173,14 @@ def _write_packed(path: Path, pixels: Pixels, spec: oiio.ImageSpec) -> str | Non
     if problem is not None:
         return problem
     with path.open("rb") as file:
-        layout = Layout.of(file)
-    if layout is None:
+        header = Layout.of(file)
+    if header is None:
         return _write_images(path, [pixels], [spec])
-    lines, height = layout.lines, spec.height
+    layout = header.as_high_as(spec.height)
+    lines, height = layout.lines, layout.height
     order = np.array([spec.channelnames.index(name) for name in layout.channels], np.intp)
     empty = pack(np.zeros((lines, spec.width, spec.nchannels), layout.kind), order)
-    lent = _lent(pixels, spec)
+    lent = _lent(pixels, layout)
     chunks = [lent.get(chunk, empty) for chunk in range(-(-height // lines))]
 
     def pack_one(chunk: int) -> None:
@@ -193,7 +190,7 @@ def _write_packed(path: Path, pixels: Pixels, spec: oiio.ImageSpec) -> str | Non
             chunks[chunk] = pack(pixels.lines(first, last, spec), order)
 
     for_each(pack_one, [chunk for chunk in range(len(chunks)) if chunk not in lent], share_of_threads())
-    assemble(path, layout, height, chunks)
+    assemble(path, layout, chunks)
     return None
 
 
