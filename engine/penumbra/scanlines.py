@@ -11,8 +11,9 @@ Both loops through the bytes are OpenEXR's own predictor, which as a library doe
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from types import MappingProxyType
 from typing import BinaryIO, cast
@@ -40,6 +41,7 @@ _OF_CHUNKS = (b"channels", b"compression", b"dataWindow", b"lineOrder")
 _LARGEST_HEADER = 1 << 20
 _NONE, _MORE, _EIGHT, _AT_FIRST, _BYTE = np.uint16(0), np.uint16(128), np.uint16(8), np.uint16(0x8080), np.uint32(255)
 _MOST = 1100  # times as large as it is packed is what zlib gives back at most
+_AT_ONCE = 1 << 24  # bytes read at once
 _LEVEL = 4  # OpenEXR's own: what it would have written, to the byte
 
 
@@ -116,25 +118,38 @@ class Layout:
         Raises ValueError where what stands there is not what should, and OSError.
         """
         first, last = self.reach(rows)
-        held = memoryview(self.chunks(file, first, last))
         start, stop = first * self.lines, min(last * self.lines, self.height)
         size = (stop - start) * self.width * len(self.channels) * np.dtype(self.kind).itemsize
         # As much as a damaged header claims need not be had.
-        if len(held) < self.offsets[last] - self.offsets[first] or size > _MOST * len(held):
+        if size > _MOST * (self.offsets[last] - self.offsets[first]):
             raise ValueError("lines end too early")
         pixels = np.empty((stop - start, self.width, len(names)), self.kind)
         places = np.array([names.index(name) if name in names else -1 for name in self.channels], np.intp)
-
-        def unpack_one(chunk: int) -> None:
-            at, end = (self.offsets[index] - self.offsets[first] for index in (chunk, chunk + 1))
-            line, size = FRONT.unpack_from(held, at)
-            if line != self.line_of(chunk) or size != end - at - FRONT.size:
-                raise ValueError(f"where line {self.line_of(chunk)} should stand is something else")
-            place = (chunk - first) * self.lines
-            unpack(held[at + FRONT.size : end], places, pixels[place : place + self.lines])
-
-        for_each(unpack_one, range(first, last), threads)
+        # A render's other layers are packed with the picture, and may be many times as large.
+        for begin, end in self._bands(first, last):
+            held = memoryview(self.chunks(file, begin, end))
+            if len(held) < self.offsets[end] - self.offsets[begin]:
+                raise ValueError("lines end too early")
+            unpack_one = partial(self._unpack, held, begin, places, pixels[begin * self.lines - start :])
+            for_each(unpack_one, range(begin, end), threads)
         return cast("Samples", pixels[rows.start - start : rows.stop - start])
+
+    def _bands(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """Chunks ``first`` to ``last`` - 1 in runs, each not much more than ``_AT_ONCE`` bytes."""
+        begin = first
+        for chunk in range(first + 1, last + 1):
+            if chunk == last or self.offsets[chunk] - self.offsets[begin] >= _AT_ONCE:
+                yield begin, chunk
+                begin = chunk
+
+    def _unpack(self, held: memoryview, begin: int, places: NDArray[np.intp], pixels: Samples, chunk: int) -> None:
+        """Writes the lines of one of the chunks that are ``held`` from ``begin`` on to pixels from there on."""
+        at, end = (self.offsets[index] - self.offsets[begin] for index in (chunk, chunk + 1))
+        line, size = FRONT.unpack_from(held, at)
+        if line != self.line_of(chunk) or size != end - at - FRONT.size:
+            raise ValueError(f"where line {self.line_of(chunk)} should stand is something else")
+        place = (chunk - begin) * self.lines
+        unpack(held[at + FRONT.size : end], places, pixels[place : place + self.lines])
 
 
 def pack(pixels: Samples, order: NDArray[np.intp]) -> bytes:
@@ -166,8 +181,9 @@ def unpack(held: bytes | memoryview, places: NDArray[np.intp], pixels: Samples) 
         parted = deflate.zlib_decompress(held, size)
     except deflate.DeflateError as error:
         raise ValueError("packed bytes are damaged") from error
-    if len(parted) != size:
-        raise ValueError("lines end too early")
+    # Zlib does not mind what stands behind its stream, which ends with its sum; other readers do.
+    if len(held) > size or len(parted) != size or bytes(held[-4:]) != deflate.adler32(parted).to_bytes(4, "big"):
+        raise ValueError("lines end too early, or too late")
     _join(np.frombuffer(parted, np.uint8), places, units)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -10,7 +11,12 @@ from typing import TypeVar
 _Result = TypeVar("_Result")
 _Piece = TypeVar("_Piece")
 
-FRAMES_AT_ONCE = 2  # one is read while another is solved; each needs about 1.5 GB at 4K
+# Frames worked on at once: more than two where there are cores for them, as a third of the work on one is done by one
+# thread, and as far as so many bytes hold them, of which each of their pixels takes so many.
+FEWEST_FRAMES, MOST_FRAMES = 2, 8
+FRAMES_HOLD, PIXEL_TAKES = 2_600_000_000, 75
+# In a thread that works on a piece, how many pieces are worked on beside each other.
+_beside = threading.local()
 
 
 def thread_count() -> int:
@@ -29,9 +35,21 @@ def core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def frames_at_once(pixels: int) -> int:
+    """How many frames of so many pixels are worked on at once: also on one core one is read while another is solved."""
+    room = FRAMES_HOLD // (PIXEL_TAKES * max(pixels, 1))
+    return max(FEWEST_FRAMES, min(room, MOST_FRAMES, _cores()))
+
+
 def share_of_threads() -> int:
-    """One frame's share of the cores there are to use: more threads would wait for each other at every small step."""
-    return -(-min(thread_count(), core_count()) // FRAMES_AT_ONCE)
+    """The share of the cores there are to use of what this thread works on, one of a few pieces done at once: more
+    threads would wait for each other at every small step.
+    """
+    return -(-_cores() // getattr(_beside, "count", 1))
+
+
+def _cores() -> int:
+    return min(thread_count(), core_count())
 
 
 def for_each(work: Callable[[_Piece], None], pieces: Sequence[_Piece], threads: int) -> None:
@@ -41,7 +59,7 @@ def for_each(work: Callable[[_Piece], None], pieces: Sequence[_Piece], threads: 
         for piece in pieces:
             work(piece)
         return
-    with ThreadPoolExecutor(threads) as pool:
+    with _pool(threads) as pool:
         for _ in pool.map(work, pieces):
             pass
 
@@ -55,7 +73,7 @@ def in_order(work: Callable[[int], _Result], count: int, threads: int) -> Genera
     if threads == 1:
         yield from map(work, range(count))
         return
-    with ThreadPoolExecutor(threads) as pool:
+    with _pool(threads) as pool:
         waiting: list[Future[_Result]] = []
         try:
             for index in range(count):
@@ -66,3 +84,8 @@ def in_order(work: Callable[[int], _Result], count: int, threads: int) -> Genera
                 yield waiting.pop(0).result()
         finally:
             wait(waiting)
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    beside = threads * getattr(_beside, "count", 1)
+    return ThreadPoolExecutor(threads, initializer=lambda: setattr(_beside, "count", beside))

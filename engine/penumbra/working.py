@@ -16,7 +16,7 @@ from penumbra.color import DisplayEncoding, FloatArray, srgb_encode
 from penumbra.frames import Mask, Plate, Region, WorkingClip
 from penumbra.resizing import shrink
 from penumbra.storage import flush_files
-from penumbra.threads import FRAMES_AT_ONCE, in_order, thread_count
+from penumbra.threads import in_order
 from penumbra.unrest import departure, unrest
 
 PROXY_WIDTH = 960
@@ -111,6 +111,7 @@ def working_clip(
     on_progress: Progress,
     restless_at: Callable[[int], FloatArray | None] = lambda index: None,
     missed_at: Callable[[int], FloatArray | None] = lambda index: None,
+    threads: int = 1,
 ) -> WorkingClip:
     """The network's clip: small frames and the small clean plate, display-encoded, as files beside the small ones.
 
@@ -118,8 +119,8 @@ def working_clip(
     how much it moves by itself, ``missed_at(index)`` how much its edges differ that lie beside their place (H x W,
     display units). Outside the masks ``valid`` fades where either is much, or where the frame is far from its clean
     plate around (:mod:`penumbra.unrest`): nobody shall be asked to explain water. ``believed`` is how far a difference
-    there is larger than that. All three may be called from several threads. The files are flushed; raises OSError where
-    there is no room for them.
+    there is larger than that. All three are called from so many ``threads``. The files are flushed; raises OSError
+    where there is no room for them.
     """
     count, size = len(numbers), small.size
     source, masks = small.array("frames"), cast("FloatArray", small.array("masks"))
@@ -139,7 +140,7 @@ def working_clip(
         believed = (_believed(shown, behind, moved), darkened_alike(plate, clean), covered)
         arrays["believed"][index] = np.maximum.reduce(believed)
 
-    with closing(in_order(prepare, count, min(FRAMES_AT_ONCE, thread_count()))) as prepared:
+    with closing(in_order(prepare, count, threads)) as prepared:
         for done, _ in enumerate(prepared, 1):
             on_progress(done, count)
     flush_files(small.folder / f"{name}.npy" for name in shapes)

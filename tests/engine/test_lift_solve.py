@@ -48,6 +48,17 @@ def recomposed(background, alphas, colours):
     return result.transpose(2, 0, 1)
 
 
+@pytest.mark.parametrize("light", [1e30, 1e38, 3.4e38])
+@pytest.mark.parametrize("alpha", [0.03, 0.5, 1.0])
+def test_a_pixel_as_bright_as_floats_get_stays_finite(light, alpha):
+    plate, clean = np.full((3, 1, 4), light, np.float32), np.full((3, 1, 4), 0.3, np.float32)
+    alphas = np.full((2, 1, 4), alpha, np.float32)
+    colours, presence = np.full((2, 3, 1, 4), 0.2, np.float32), np.ones((1, 4), np.float32)
+    written = solve(plate, clean, alphas, colours, presence, Precision.FLOAT)
+    assert all(np.isfinite(values).all() for values in written)
+    np.testing.assert_allclose(recomposed(*written), plate, rtol=2.0**-10)
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     seed=st.integers(0, 10**6),

@@ -374,6 +374,40 @@ def test_channels_that_vanish_are_one_sentence(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+@pytest.mark.parametrize("compression", ["zip", "piz"])
+@pytest.mark.parametrize("change", ["smaller", "turned", "moved", "other channels"])
+def test_a_file_that_was_replaced_meanwhile_is_not_read_as_what_it_was(
+    tmp_path: Path, compression: str, change: str
+) -> None:
+    path = tmp_path / "a.0001.exr"
+    before = np.random.default_rng(1).random((6, 8, 3), np.float32)
+
+    def write(pixels: np.ndarray, x: int = 0, channels: tuple[str, ...] = ("R", "G", "B")) -> None:
+        spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], pixels.shape[2], oiio.HALF)
+        spec.channelnames, spec.x, spec.full_x, spec.full_width, spec.full_height = channels, x, 0, 8, 6
+        spec.attribute("compression", compression)
+        image = oiio.ImageOutput.create(str(path))
+        assert image.open(str(path), spec)
+        assert image.write_image(pixels)
+        assert image.close()
+
+    write(before)
+    reader = opened(path)
+    np.testing.assert_allclose(reader.read(1).pixels, before, atol=1e-3)
+    if change == "smaller":
+        write(before[:4, :5])
+    elif change == "turned":
+        write(before.swapaxes(0, 1).copy())
+    elif change == "moved":
+        write(before, x=2)
+    else:
+        write(np.dstack([before * 0, before]), channels=("crypto.B", "crypto.G", "crypto.R", "R", "G", "B"))
+    with pytest.raises(UnreadableError, match=r"a\.0001\.exr \(frame 1\) .* it was replaced\. Start the job again"):
+        reader.read(1)
+    write(before)
+    np.testing.assert_allclose(reader.read(1).pixels, before, atol=1e-3)
+
+
 def test_a_broken_header_cannot_take_all_memory(tmp_path: Path) -> None:
     write_image(tmp_path / "a.0001.exr", flat(0, 0, 0), window=(0, 0, 8, 6))
     write_image(tmp_path / "a.0002.exr", flat(0, 0, 0), window=(60000, 60000, 8, 6))

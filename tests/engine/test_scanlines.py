@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import OpenImageIO as oiio
@@ -161,6 +163,53 @@ def test_a_chunk_that_claims_to_be_huge_is_refused_before_there_is_room_made_for
         assert claimed.width > 2**30
         with pytest.raises(ValueError, match="too early"):
             claimed.read(file, slice(0, 16), ("G",))
+
+
+def test_what_no_other_reader_takes_is_not_taken(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 9, (16, SIZE[1], 3)).astype(np.float16)
+    path = library_file(tmp_path / "plate.exr", pixels, ("R", "G", "B"), compression="zip")
+    part, content = read_header(path, 1).main, bytearray(path.read_bytes())
+    with path.open("rb") as file:
+        layout = Layout.of(file)
+    assert layout is not None
+    # Bytes behind zlib's own, which the library refuses.
+    struct.pack_into("<i", content, layout.offsets[0] + 4, layout.offsets[1] - layout.offsets[0] - FRONT.size + 4)
+    path.write_bytes(content + b"junk")
+    with path.open("rb") as file:
+        longer = Layout.of(file)
+        assert longer is not None
+        with pytest.raises(ValueError, match="too late"):
+            longer.read(file, slice(0, 16), ("R", "G", "B"))
+    with pytest.raises(UnreadableError, match=r"plate\.exr"):
+        read_channels(path, 1, part, ("R", "G", "B"))
+    chunk = zlib.compress(pixels.tobytes(), 0)
+    assert len(chunk) > pixels.nbytes
+    with pytest.raises(ValueError, match="too late"):
+        unpack(chunk, np.arange(3, dtype=np.intp), np.empty_like(pixels))
+
+
+def test_a_file_with_many_layers_is_not_held_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    height = 16 * 9 - 5
+    pixels = any_bits(6, (height, SIZE[1], 7), "half")
+    path = library_file(tmp_path / "plate.exr", pixels, ("A", "B", "C", "D", "E", "F", "G"), compression="zip")
+    asked: list[int] = []
+    chunks = Layout.chunks
+
+    def watched(layout: Layout, file: BinaryIO, first: int, last: int) -> bytes:
+        asked.append(last - first)
+        return chunks(layout, file, first, last)
+
+    monkeypatch.setattr(Layout, "chunks", watched)
+    monkeypatch.setattr("penumbra.scanlines._AT_ONCE", pixels.nbytes // 4)
+    with path.open("rb") as file:
+        layout = Layout.of(file)
+        assert layout is not None
+        for rows in (slice(0, height), slice(17, height - 3), slice(20, 21)):
+            asked.clear()
+            back = layout.read(file, rows, ("F", "A"))
+            np.testing.assert_array_equal(as_bits(back), as_bits(pixels[rows][..., [5, 0]]))
+            assert sum(asked) == -(-rows.stop // 16) - rows.start // 16
+            assert max(asked) <= 4
 
 
 @pytest.mark.parametrize("place", ["its line", "its size", "its bytes", "its end"])

@@ -5,7 +5,17 @@ from contextlib import closing
 
 import pytest
 
-from penumbra.threads import in_order, thread_count
+from penumbra.threads import (
+    FRAMES_HOLD,
+    PIXEL_TAKES,
+    for_each,
+    frames_at_once,
+    in_order,
+    share_of_threads,
+    thread_count,
+)
+
+HD = 1280 * 720  # pixels
 
 
 def test_threads_are_those_given_to_us(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +76,42 @@ def test_closing_finishes_those_in_flight() -> None:
         assert next(results) == 0
         threading.Timer(0.2, slow.set).start()
     assert sorted(finished) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("cores", "pixels", "frames"),
+    [(1, HD, 2), (2, HD, 2), (3, 9 * HD, 3), (16, HD, 8), (16, 9 * HD, 4), (16, 36 * HD, 2)],
+)
+def test_frames_at_once_are_as_many_as_cores_and_memory_allow(
+    monkeypatch: pytest.MonkeyPatch, cores: int, pixels: int, frames: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    monkeypatch.setattr("penumbra.threads.core_count", lambda: cores)
+    assert frames_at_once(pixels) == frames
+    assert PIXEL_TAKES * pixels * frames <= FRAMES_HOLD or frames == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert frames_at_once(pixels) == 2
+
+
+@pytest.mark.parametrize(("cores", "asked"), [(2, ""), (7, ""), (7, "4")])
+def test_pieces_done_at_once_share_the_cores(monkeypatch: pytest.MonkeyPatch, cores: int, asked: str) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    monkeypatch.setattr("penumbra.threads.core_count", lambda: cores)
+    there = int(asked or cores)
+    assert share_of_threads() == there
+    for threads in (1, 2, 3):
+        shares = list(in_order(lambda index: share_of_threads(), 6, threads))
+        assert shares == [-(-there // threads)] * 6
+    assert share_of_threads() == there
+
+
+def test_pieces_of_a_piece_share_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    monkeypatch.setattr("penumbra.threads.core_count", lambda: 24)
+    shares: list[int] = []
+
+    def work(index: int) -> None:
+        for_each(lambda piece: shares.append(share_of_threads()), range(6), 3)
+
+    list(in_order(work, 4, 2))
+    assert shares == [4] * 24

@@ -33,6 +33,20 @@ def plainly_written(path: Path, pixels: np.ndarray, footage: Footage, data: Regi
     return path.read_bytes()
 
 
+@pytest.mark.parametrize("compression", ["zip", "piz"])
+@pytest.mark.parametrize("rows", [slice(0, 20), slice(0, HEIGHT)])
+def test_halves_become_floats_where_floats_are_asked_for(tmp_path: Path, compression: str, rows: slice) -> None:
+    footage, data = make_footage(WIDTH, HEIGHT), Region(0, 0, WIDTH, HEIGHT)
+    pixels = np.zeros((HEIGHT, WIDTH, 4), np.float16)
+    pixels[rows] = np.random.default_rng(3).random((*pixels[rows].shape,)).astype(np.float16)
+    spec = exr_spec(footage, data, RGBA, OutputSettings("out", precision="float", compression=compression))
+    write_parts(tmp_path / "layer.exr", [Pixels(pixels)], [spec])
+    written = oiio.ImageInput.open(str(tmp_path / "layer.exr"))
+    np.testing.assert_array_equal(np.asarray(written.read_image("float")), pixels.astype(np.float32))
+    assert written.spec().format == oiio.FLOAT
+    written.close()
+
+
 @pytest.mark.parametrize("compression", ["zips", "zip", "piz", "none"])
 @pytest.mark.parametrize(
     "held", [(), ((0, 1),), ((180, 181),), ((40, 43), (90, 150)), ((0, 181),), ((5, 6), (170, 181)), ((16, 181),)]

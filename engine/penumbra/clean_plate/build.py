@@ -58,7 +58,7 @@ from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.compiled import compiled
 from penumbra.errors import OutputError, Stopped
 from penumbra.frames import BoolArray
-from penumbra.threads import FRAMES_AT_ONCE, in_order, thread_count
+from penumbra.threads import for_each, frames_at_once, in_order, share_of_threads, thread_count
 from penumbra.tiling import widened
 
 ReadArray: TypeAlias = Callable[[int], FloatArray]
@@ -66,6 +66,7 @@ WATCHED = 3  # times the samples: frames looked at for what moves by itself, whi
 AROUND = 0.05  # of the width: how far the calm ground lies that a shadow is told from
 WORTH_SAYING = 1.0  # pixels by which the background departs from the camera's plane
 TILES_AT_ONCE = 3  # where there are cores for them; each takes its memory
+LINES = 16  # of a tile, that are one piece of work
 REPORTED = 0.001  # share of pixels never seen that is worth a warning
 _PLACES, _NO_SAMPLE = 64, np.float32(np.nan)  # turned at once: their samples stay in the processor's cache
 
@@ -236,7 +237,7 @@ def _first_look(
         add_small_frame(small, index, plate, unmasked)
         return plate
 
-    for plate in in_order(look, count, min(FRAMES_AT_ONCE, thread_count())):
+    for plate in in_order(look, count, min(frames_at_once(size[0] * size[1]), thread_count())):
         for looker in lookers:
             looker.add(plate)
     return Thumbnails(colour, free, (size[0] / height, size[1] / width)), small
@@ -318,23 +319,33 @@ def _samples(
     many, (height, width) = max(len(chosen), 1), tile.shape
     shown = np.empty((many, height, width, 3), np.float32)
     farness = np.zeros((many, height, width), np.uint8)
-    for slot, index in enumerate(chosen):
+
+    def look(slot: int) -> None:
         tick()
-        shown[slot], farness[slot] = _seen_in_tile(source, mosaic, tile, index)
+        shown[slot], farness[slot] = _seen_in_tile(source, mosaic, tile, chosen[slot])
+
+    for_each(look, range(len(chosen)), share_of_threads())
     # Samples innermost, as sorting runs along contiguous memory.
     stack = np.empty((height, width, 3, many), np.float32)
     distances = np.empty((height, width, many), np.uint8)
-    _turn(
+    arrays = (
         shown.reshape(many, -1, 3), farness.reshape(many, -1), stack.reshape(-1, 3, many), distances.reshape(-1, many)
+    )  # fmt: skip
+    for_each(
+        lambda line: _turn(*arrays, line * width, min(line + LINES, height) * width),
+        range(0, height, LINES),
+        share_of_threads(),
     )
     return stack, distances
 
 
 @compiled
-def _turn(shown: FloatArray, farness: NDArray[np.uint8], stack: FloatArray, distances: NDArray[np.uint8]) -> None:
-    """Writes S samples of N places, (S, N, 3) and (S, N), as (N, 3, S), NaN where there is none, and (N, S)."""
-    for first in range(0, len(stack), _PLACES):
-        last = min(first + _PLACES, len(stack))
+def _turn(
+    shown: FloatArray, farness: NDArray[np.uint8], stack: FloatArray, distances: NDArray[np.uint8], begin: int, end: int
+) -> None:
+    """Writes S samples of some of N places, (S, N, 3) and (S, N), as (N, 3, S), NaN where there is none, and (N, S)."""
+    for first in range(begin, end, _PLACES):
+        last = min(first + _PLACES, end)
         for slot in range(len(shown)):
             for place in range(first, last):
                 far = farness[slot, place]

@@ -16,7 +16,9 @@ from penumbra.clean_plate.kept import ALONE
 from penumbra.color import DisplayEncoding, FloatArray
 from penumbra.compiled import compiled
 from penumbra.frames import BoolArray
+from penumbra.threads import for_each, share_of_threads
 
+LINES = 16  # of a tile, that are one piece of work
 DOUBT = 4 / 255  # display units between the outer sixths of what a place shows, below which nothing passed over it
 SMOOTHING_SIGMA = 2.5  # pixels: grain of few samples must not decide
 DIFFERENT = 2.5 / 255  # display units, root of the sum of squares over RGB
@@ -56,7 +58,7 @@ def median_background(
     object is near, and otherwise like the calm ground within ``around`` pixels, the ground; and where it is dark for
     most of the time as by a shadow, and at its brightest like the ground around, what it is then.
     """
-    ordered = np.sort(stack, axis=-1)
+    ordered = _ordered(stack)
     count = (farness > 0).sum(-1)
     known: BoolArray = count > 0
     median = _middle(ordered, count)
@@ -81,6 +83,13 @@ def median_background(
         if dim is not None:
             _prefer_around(median, dim, samples, seldom)
     return median, known
+
+
+def _ordered(stack: FloatArray) -> FloatArray:
+    """Samples (H, W, 3, S), sorted."""
+    ordered = stack.copy()
+    for_each(lambda line: ordered[line : line + LINES].sort(axis=-1), range(0, len(stack), LINES), share_of_threads())
+    return ordered
 
 
 def _sample_at(ordered: FloatArray, rank: NDArray[np.intp]) -> FloatArray:

@@ -16,6 +16,7 @@ from penumbra.compiled import compiled
 
 ZERO, ONE, TWO, THREE = np.float32(0), np.float32(1), np.float32(2), np.float32(3)
 NEXT_TO_NOTHING = np.float32(1e-12)
+FLOAT_MAX, MUCH_LESS = np.float32(3.4028235e38), np.float32(2.0**-40)
 # The upper 19 bits of a float, rounded, number all floats of ten bits behind the point.
 HALF_STEP, BITS_LEFT, UPPER_BITS = 0x1000, 13, 0x7FFFF
 HALO = 2  # pixels around a pixel that its smoothed difference is told from
@@ -321,13 +322,14 @@ def solve_pixels(
         # Too bright together: all are scaled down. Too dark: the excess goes to the layers that cover and are seen, so
         # that a layer hidden behind another is not pushed to absurd values by a front layer's error.
         for n in range(many):
+            # A float near the largest is divided by a small weight before a small share is taken of it.
             rest = max(plate[c, n] - through[n] * background[c, n], ZERO)
             scale[n] = min(rest / max(total[n], NEXT_TO_NOTHING), ONE)
-            excess[n] = max(rest - total[n], ZERO) / max(weight[n], NEXT_TO_NOTHING)
+            excess[n] = max(rest - total[n], ZERO) * MUCH_LESS / max(weight[n], NEXT_TO_NOTHING)
         for k in range(count):
             for n in range(many):
-                solved = colours[k, c, n] * scale[n] + seen[k, n] * alphas[k, n] * excess[n]
-                colours[k, c, n] = _nearest(solved, half) if present[n] > FLOOR else ZERO
+                solved = colours[k, c, n] * scale[n] + seen[k, n] * alphas[k, n] * excess[n] / MUCH_LESS
+                colours[k, c, n] = _nearest(min(solved, FLOAT_MAX), half) if present[n] > FLOOR else ZERO
 
 
 @compiled

@@ -17,6 +17,7 @@ from penumbra.lift import Noise, measure_noise
 from penumbra.lift.precision import HALF_MAX
 from penumbra.pipeline.shot import CleanSource, Shot, in_order
 from penumbra.storage import flush_files
+from penumbra.threads import thread_count
 from penumbra.track import CameraTrack, locked_camera, read_homographies, track_camera
 from penumbra.working import load_working_clip, measure_peak, working_clip
 
@@ -125,8 +126,9 @@ def make_working_clip(shot: Shot, clean: CleanSource) -> WorkingClip:
         return load_working_clip(small, numbers, names, order, DisplayEncoding(peak=known["peak"]))
     encoding = DisplayEncoding(peak=measure_peak(small))
     clip = working_clip(
-        small, numbers, names, order, clean, encoding, shot.report.step, clean.restlessness, clean.misregistration
-    )
+        small, numbers, names, order, clean, encoding, shot.report.step, clean.restlessness, clean.misregistration,
+        min(shot.at_once, thread_count()),
+    )  # fmt: skip
     shot.journal.put("prepared", {"peak": encoding.peak, "noise": _measure_noise(shot, clip, clean).level})
     return clip
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,8 +25,6 @@ from penumbra.reporting import Reporter
 from penumbra.tasks import TASK_STAGES, Task
 from penumbra.working import SmallClip
 
-WORKERS = max(1, min(threads.FRAMES_AT_ONCE, os.cpu_count() or 1))
-
 
 @dataclass(frozen=True)
 class Shot:
@@ -50,6 +47,11 @@ class Shot:
     def footage(self) -> Footage:
         """The plate's facts."""
         return self.plate.footage
+
+    @property
+    def at_once(self) -> int:
+        """How many frames are worked on at once."""
+        return threads.frames_at_once(self.footage.canvas.width * self.footage.canvas.height)
 
     @property
     def output(self) -> Path:
@@ -132,10 +134,11 @@ def in_order(shot: Shot, work: Callable[[int], Any], count: int, offset: int = 0
 
     On a stop or a failure the units in flight are finished, not broken off, so that only whole frames remain.
     """
-    with closing(threads.in_order(work, count, WORKERS)) as results:
+    at_once = shot.at_once
+    with closing(threads.in_order(work, count, at_once)) as results:
         for done, result in enumerate(results, 1):
             yield result
             # Those in flight are finished all the same.
-            tell = shot.report.step if done <= count - WORKERS else shot.report.progress
+            tell = shot.report.step if done <= count - at_once else shot.report.progress
             tell(offset + done, offset + count)
     shot.report.check_stop()

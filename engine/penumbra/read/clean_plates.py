@@ -71,7 +71,10 @@ def open_clean_plate(settings: CleanPlateSettings, plate: Footage) -> CleanPlate
     try:
         if numbering.missing:
             lacking = compact_ranges(numbering.missing)
-            raise MissingFramesError(f"{what} lacks frames {lacking} of the plate.", "Render them, or give one still.")
+            raise MissingFramesError(
+                f"{what} lacks frames {lacking} of the plate.",
+                "Render them; a still for all frames must have no file beside it whose name differs by a number alone.",
+            )
         clip = movie or open_clip(files, sorted(set(numbering.source.values())))
         decoding, warnings = _decoding(settings, clip, plate)
         fit = find_fit(clip.display, plate, what)

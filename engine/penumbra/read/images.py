@@ -123,7 +123,7 @@ def _read_header(file: Path, frame: int) -> ImageHeader:
     try:
         first = image.spec()
         count = max(int(first.get_int_attribute("oiio:subimages", 1)), 1)
-        parts = [_part(image, index, count) for index in range(count) if image.seek_subimage(index, 0)]
+        parts = [_part(image, index) for index in range(count) if image.seek_subimage(index, 0)]
         return ImageHeader(str(image.format_name()), tuple(parts), _tags(first))
     except ValueError as error:  # no size, or names in it that are no text
         raise _unreadable(file, frame, _short(str(error))) from error
@@ -158,6 +158,11 @@ def _read_channels(file: Path, frame: int, part: ImagePart, names: Sequence[str]
     kind = formats.pop() if len(formats) == 1 else "float"
     image = _open(file, frame)
     try:
+        if not _is_still(image, part):
+            raise UnreadableError(
+                f"{_called(file, frame)} has another size or other channels than when the job began: it was replaced.",
+                "Start the job again when its footage is final.",
+            )
         pixels = image.read_image(part.index, 0, first, end, kind if kind in _AS_STORED else "float")
         problem = _told_by(image)
     finally:
@@ -188,7 +193,7 @@ def _unpacked(file: Path, part: ImagePart, names: Sequence[str]) -> Samples | No
         return None
     with contextlib.suppress(OSError, ValueError), file.open("rb") as opened:
         layout = Layout.of(opened)
-        if layout is None or not set(names) <= set(layout.channels) or len(set(names)) < len(names):
+        if layout is None or set(layout.channels) != set(part.channels) or len(set(names)) < len(names):
             return None
         if part.data == Region(layout.left, layout.top, layout.width, layout.height):
             return layout.read(opened, slice(0, layout.height), names, share_of_threads())
@@ -253,10 +258,10 @@ def _open(file: Path, frame: int) -> Any:
     return image
 
 
-def _part(image: Any, index: int, count: int) -> ImagePart:
+def _part(image: Any, index: int) -> ImagePart:
     spec = image.spec()
     names, part_name = tuple(map(_plain, spec.channelnames)), _plain(spec.get_string_attribute("oiio:subimagename"))
-    if count > 1 and index > 0 and part_name:
+    if index > 0 and part_name:
         names = tuple(name if name.startswith(part_name + ".") else f"{part_name}.{name}" for name in names)
     formats = tuple(str(f) for f in spec.channelformats) or (str(spec.format),) * len(names)
     data = Region(spec.x, spec.y, spec.width, spec.height)
@@ -270,6 +275,13 @@ def _part(image: Any, index: int, count: int) -> ImagePart:
     if orientation in _ON_ITS_SIDE:
         data = display = Region(data.x, data.y, data.height, data.width)
     return ImagePart(index, data, display, names, formats, orientation)
+
+
+def _is_still(image: Any, part: ImagePart) -> bool:
+    """Whether an open file has a part as it was found there: shots are rendered again while jobs run."""
+    with contextlib.suppress(ValueError):
+        return bool(image.seek_subimage(part.index, 0)) and _part(image, part.index) == part
+    return False
 
 
 def _upright(stored: NDArray[Any], orientation: int) -> NDArray[Any]:

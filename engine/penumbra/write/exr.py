@@ -95,7 +95,7 @@ class Pixels:
     def lines(self, first: int, last: int, spec: oiio.ImageSpec) -> Samples:
         """Lines ``first`` to ``last`` - 1 of the image (h, W, C), in the file's precision if that is half."""
         part = self.held[max(0, first - self.top) : max(0, last - self.top)]
-        held = nearest_halves(part) if spec.format == oiio.HALF else part
+        held = nearest_halves(part) if spec.format == oiio.HALF else floats_of(part)
         if self.window is None:
             return cast("Samples", np.ascontiguousarray(held))
         band: Samples = np.zeros((last - first, spec.width, spec.nchannels), held.dtype)

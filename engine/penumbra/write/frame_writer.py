@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from penumbra.arrays import farthest
 from penumbra.errors import PenumbraError
 from penumbra.frames import Footage, Layer, LayerStack, Plate, Region
 from penumbra.job import OutputSettings
+from penumbra.threads import for_each
 from penumbra.write.exr import RGB, RGBA, Pixels, exr_spec, tag_frame, write_parts
 from penumbra.write.files import frame_path
 
@@ -68,11 +68,9 @@ class FrameWriter:
 
     def _write_images(self, images: Sequence[tuple[str, Pixels]], number: int, data: Region) -> None:
         stored = [(name, self._stored(name, number, pixels)) for name, pixels in images]
-        with ThreadPoolExecutor(min(_THREADS, len(stored))) as pool:
-            for written in [pool.submit(self._write_one, name, number, pixels, data) for name, pixels in stored]:
-                written.result()
+        for_each(lambda image: self._write_one(*image, number, data), stored, _THREADS)
 
-    def _write_one(self, name: str, number: int, pixels: Pixels, data: Region) -> None:
+    def _write_one(self, name: str, pixels: Pixels, number: int, data: Region) -> None:
         spec = exr_spec(self._footage, data, RGB if pixels.held.shape[2] == 3 else RGBA, self._output)
         tag_frame(spec, self._footage, name, number, self._software)
         write_parts(frame_path(self._folder, name, number, self._footage.padding), [pixels], [spec])
