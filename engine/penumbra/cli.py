@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import stat
 import sys
@@ -25,9 +26,11 @@ from penumbra import __version__
 from penumbra.errors import (
     JobError,
     OutOfMemoryError,
+    OutputError,
     PanelUnavailableError,
     PenumbraError,
     Stopped,
+    TorchMissingError,
     ran_out_of_memory,
 )
 from penumbra.events import Event, OnEvent
@@ -48,6 +51,7 @@ from penumbra.job import (
     load_job,
 )
 from penumbra.reporting import Reporter, error_event
+from penumbra.storage import atomic_path
 from penumbra.tasks import TASK_STAGES, Task, parse_frames
 
 app = typer.Typer(
@@ -87,6 +91,9 @@ def decompose(
         typer.Option(help="NAME=alpha|luminance|channel:LAYER.C|id:VALUE|color:RRGGBB, the mask's channel."),
     ] = None,
     invert: Annotated[list[str] | None, typer.Option(help="NAME of a mask that is white outside.")] = None,
+    offset: Annotated[
+        list[str] | None, typer.Option(help="NAME=FRAMES, added to a mask's own numbers; clean_plate=FRAMES too.")
+    ] = None,
     order: Annotated[
         list[str] | None, typer.Option(help="Back to front: car,person; from a frame on: 1050:person,car.")
     ] = None,
@@ -121,7 +128,7 @@ def decompose(
     """Take a clip apart: one layer per mask, and the clean plate."""
     given = {
         "plate": plate, "mask": mask, "output": output, "frames": frames, "colorspace": colorspace,
-        "working_space": working_space, "channel": channel, "invert": invert, "order": order,
+        "working_space": working_space, "channel": channel, "invert": invert, "offset": offset, "order": order,
         "clean_plate": clean_plate, "camera": camera, "refine": refine, "weights": weights, "size": size, "seed": seed,
         "device": device, "precision": precision, "compression": compression, "previews": previews, "clean": clean,
         "splits": splits, "combined": combined,
@@ -132,11 +139,16 @@ def decompose(
         task = None if stage is None else Task(stage, None if frames is None else parse_frames(frames))
         if task is not None:
             given["frames"] = None  # they are the chunk's; the plate's own are in the job file
-        chosen = job_from_options({key: value for key, value in given.items() if value is not None}, base)
+        asked = {key: value for key, value in given.items() if value is not None}
+        # A job that is written down may be run where there is torch; without it nothing can be refined here.
+        unrefined = base is None and refine is None and save_job is None and not find_spec("torch")
+        if unrefined:
+            asked["refine"] = "off"
+        chosen = job_from_options(asked, base)
         if replace_output:
             chosen = replace(chosen, output=replace(chosen.output, replace=True))
         if save_job is not None:
-            save_job.write_text(chosen.to_json(), encoding="utf-8")
+            _save(save_job, chosen.to_json())
             return
         here = chosen if path_mapping is None else chosen.with_paths(_path_mapping(path_mapping))
         from penumbra.allocation import keep_freed_memory
@@ -145,6 +157,11 @@ def decompose(
         keep_freed_memory()
 
         reporter = Reporter(on_event)
+        if unrefined:
+            reporter.warn(
+                "PyTorch is not installed here, so the layers are not refined to the shot, as with --refine off: "
+                "pip install 'penumbra-layers[refine]' brings it."
+            )
         with _stoppable(reporter, watch_stdin=isinstance(teller, _Lines)):
             run(here, on_event, resume, reporter, task, named=chosen)
 
@@ -324,6 +341,8 @@ def camera(
 
         manifest = load_manifest(folder)
         width, height = manifest["plate"]["canvas"][2:]
+        if file.suffix.lower() not in (".json", ".txt"):
+            raise JobError(f"{file} is neither .json nor .txt.", "End its name in one of them.")
         write_homographies(CameraTrack.from_dict(manifest["camera"]["homographies"]), file, (height, width))
 
     _guard(work, json_events=False)
@@ -518,7 +537,7 @@ def job_from_options(given: dict[str, Any], base: Job | None) -> Job:
             plate=PlateSettings(absolute_path(here, given["plate"])),
             masks=_masks(given["mask"], here),
             output=OutputSettings(absolute_path(here, given["output"])),
-            refine=_usual_refinement(),
+            refine=RefineSettings.parse(USUAL_QUALITY),
         )
     plate, output, model = base.plate, base.output, base.model
     for option, key in (("colorspace", "color_space"), ("working_space", "working_space")):
@@ -540,11 +559,15 @@ def job_from_options(given: dict[str, Any], base: Job | None) -> Job:
         model = replace(model, working_size=parse_size(given["size"]))
     masks = _masks(given["mask"], here) if "mask" in given else base.masks
     masks = _with_channels(masks, given.get("channel", []), given.get("invert", []))
-    changes: dict[str, Any] = {"plate": plate, "output": output, "model": model, "masks": masks}
+    clean_plate = base.clean_plate
+    if "clean_plate" in given:
+        clean_plate = CleanPlateSettings(absolute_path(here, given["clean_plate"]))
+    masks, clean_plate = _with_offsets(masks, clean_plate, given.get("offset", []))
+    changes: dict[str, Any] = {
+        "plate": plate, "output": output, "model": model, "masks": masks, "clean_plate": clean_plate,
+    }  # fmt: skip
     if "order" in given:
         changes["order"] = tuple(_order(text) for text in given["order"])
-    if "clean_plate" in given:
-        changes["clean_plate"] = CleanPlateSettings(absolute_path(here, given["clean_plate"]))
     if "camera" in given:
         mode = given["camera"]
         named = mode in ("auto", "locked")
@@ -554,9 +577,12 @@ def job_from_options(given: dict[str, Any], base: Job | None) -> Job:
     return replace(base, **changes)
 
 
-def _usual_refinement() -> RefineSettings:
-    """What a command line that says nothing asks for; the weights as they are without torch, which refinement needs."""
-    return RefineSettings.parse(USUAL_QUALITY if find_spec("torch") else "off")
+def _save(file: Path, text: str) -> None:
+    try:
+        with atomic_path(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"The job cannot be saved as {file}: {error.strerror}.", "Choose another file.") from error
 
 
 def _masks(texts: list[str], here: Path) -> tuple[MaskSettings, ...]:
@@ -575,6 +601,26 @@ def _with_channels(
         replace(mask, channel=chosen.get(mask.name, mask.channel), invert=mask.invert or mask.name in inverted)
         for mask in masks
     )
+
+
+def _with_offsets(
+    masks: tuple[MaskSettings, ...], clean_plate: CleanPlateSettings | None, texts: list[str]
+) -> tuple[tuple[MaskSettings, ...], CleanPlateSettings | None]:
+    offsets = {}
+    for text in texts:
+        name, value = _pair(text, "--offset")
+        if not re.fullmatch(r"[+-]?[0-9]{1,9}", value):
+            raise JobError(f"--offset {text!r} is not understood.", "Write --offset NAME=FRAMES, such as car=1000.")
+        offsets[name] = int(value)
+    masks = tuple(replace(mask, offset=offsets.pop(mask.name, mask.offset)) for mask in masks)
+    if clean_plate is not None:
+        clean_plate = replace(clean_plate, offset=offsets.pop("clean_plate", clean_plate.offset))
+    if offsets:
+        raise JobError(
+            f"There is no mask called {sorted(offsets)[0]!r} to be offset.",
+            "Use a name given with --mask, or clean_plate where one is given.",
+        )
+    return masks, clean_plate
 
 
 def _order(text: str) -> OrderSettings:
@@ -689,6 +735,8 @@ def _guard(work: Callable[[OnEvent], None], json_events: bool, teller: _Lines | 
     except (typer.Exit, SystemExit):
         raise
     except Exception as error:  # noqa: BLE001 # the last line of defence: a fault of ours, told as one
+        if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+            _fail(TorchMissingError(), teller)
         if ran_out_of_memory(error):
             _fail(
                 OutOfMemoryError("There is not enough memory.", "Close other programs or use a larger machine."), teller

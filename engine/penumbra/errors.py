@@ -147,6 +147,19 @@ class DeviceError(PenumbraError):
     exit_code = 5
 
 
+class TorchMissingError(PenumbraError):
+    """PyTorch is needed, and not installed."""
+
+    code = "torch_missing"
+    exit_code = 5
+
+    def __init__(self) -> None:
+        super().__init__(
+            "PyTorch is not installed here, which refinement, other weights than the shipped ones and training need.",
+            "Install it with pip install 'penumbra-layers[refine]', or use --refine off.",
+        )
+
+
 class OutOfMemoryError(PenumbraError):
     """Not enough memory even for the smallest unit of work."""
 

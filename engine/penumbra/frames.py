@@ -121,6 +121,14 @@ class Plate:
     def __post_init__(self) -> None:
         _check(self.pixels, (*self.canvas.shape, 3), f"plate frame {self.number}")
 
+    def blank(self) -> BoolArray | None:
+        """H x W, True where the file says nothing: outside its data window, or not finite; None where there is none."""
+        if self.data == self.canvas:
+            return self.unresolved
+        beyond = np.ones(self.canvas.shape, np.bool_)
+        beyond[self.data.slices_in(self.canvas)] = False
+        return beyond if self.unresolved is None else beyond | self.unresolved
+
 
 @dataclass(frozen=True)
 class Mask:

@@ -32,7 +32,7 @@ RESULTS = (
     "preview/preview.mp4",
 )  # fmt: skip
 # The parts of a job's digest, as a sentence names them.
-PARTS = ("its settings", "its footage", "its weights", "the version of Penumbra")
+PARTS = ("other settings", "other footage", "other weights", "another version of Penumbra")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class Journal:
         self.check: Callable[[], None] = lambda: None
         self._facts: dict[str, Any] = {}
         self.frames: dict[int, dict[str, Any]] = {}
+        # Of the files of finished frames, by sequence.
+        self.sizes: dict[int, dict[str, int]] = {}
         self.recalled: dict[int, dict[str, Any]] = {}
 
     def open(self, identity: JobIdentity, folders: Iterable[str], resume: bool, replace: bool) -> None:
@@ -71,12 +73,14 @@ class Journal:
         Raises :class:`OutputOfAnotherJobError` where it holds something else's result, and :class:`OutputError` where
         it cannot be written. Nothing is removed unless ``replace`` says so.
         """
-        self._load()
+        self._load(replace)
         known = self._facts.get("digest")
         if known == identity.exact and resume:
             sweep_temporaries(self.output)
             if self._facts.get("clearing"):
                 self._start(identity, folders)
+            else:
+                self._add_folders(folders)
             return
         if not replace:
             self._refuse(known, identity.exact, folders, resume)
@@ -87,17 +91,26 @@ class Journal:
 
         ``replace`` gives up the result of another job, never this one's. Raises as :meth:`open`.
         """
-        self._load()
+        self._load(replace)
         known = self._facts.get("portable")
         if known == identity.portable and not self._facts.get("clearing"):
             sweep_temporaries(self.output)
+            self._add_folders(folders)
             return
         if not replace and known != identity.portable:
             self._refuse(known, identity.portable, folders, resume=True)
         self._start(identity, folders)
 
-    def join_task(self, identity: JobIdentity, alone: bool) -> None:
-        """Takes the output folder for a later task. ``alone``: no other task works there at the same time.
+    def written(self, replace: bool) -> list[str]:
+        """The sequences that were written here; raises :class:`OutputError` where that cannot be told, unless all of it
+        is given up.
+        """
+        self._load(replace)
+        return [str(name) for name in self._facts.get("sequences", ())]
+
+    def join_task(self, identity: JobIdentity, folders: Iterable[str], alone: bool) -> None:
+        """Takes the output folder for a later task, of a job prepared for ``folders``. ``alone``: no other task works
+        there at the same time.
 
         Raises :class:`StageOrderError` where the first task has not begun, and :class:`OutputOfAnotherJobError`.
         """
@@ -107,6 +120,12 @@ class Journal:
             raise StageOrderError(f"Nothing is prepared in {self.output}.", "Run --stage prepare first.")
         if known != identity.portable:
             self._refuse(known, identity.portable, (), resume=True)
+        unknown = sorted(set(folders) - set(self._facts.get("sequences", ())))
+        if unknown:
+            raise OutputOfAnotherJobError(
+                f"The job in {self.output} was prepared without the sequences {', '.join(unknown)}.",
+                "Run --stage prepare with the same outputs first.",
+            )
         self._beside_others = not alone
         if alone:
             sweep_temporaries(self.output)
@@ -144,9 +163,11 @@ class Journal:
         if not self._beside_others:
             self.put("seconds", _sum(self._facts.get("seconds", {}), more))
 
-    def finish_frame(self, number: int, entry: dict[str, Any], noted: dict[str, Any] | None = None) -> None:
-        """Writes that all files of a frame are whole and verified; ``noted``: what the task that gathers wants to know
-        of it, ``seconds`` at least.
+    def finish_frame(
+        self, number: int, entry: dict[str, Any], sizes: dict[str, int], noted: dict[str, Any] | None = None
+    ) -> None:
+        """Writes that all files of a frame are whole and verified, and their ``sizes``; ``noted``: what the task that
+        gathers wants to know of it, ``seconds`` at least.
         """
         self.check()
         with self._lock:
@@ -154,7 +175,8 @@ class Journal:
             if self._beside_others:
                 self._write_apart(number, {"entry": entry, "noted": noted})
             else:
-                _append_line(self._frames_file, json.dumps({"frame": number, **entry}))
+                self.sizes[number] = sizes
+                _append_line(self._frames_file, json.dumps({"frame": number, **entry, "sizes": sizes}))
 
     def withdraw_frame(self, number: int) -> None:
         """Takes back what a task wrote of a frame, so that the next try makes it again."""
@@ -198,7 +220,7 @@ class Journal:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def _load(self) -> None:
+    def _load(self, given_up: bool = False) -> None:
         try:
             facts = json.loads(read_text(self._facts_file))
             if not isinstance(facts, dict):
@@ -207,6 +229,8 @@ class Journal:
         except FileNotFoundError:
             return
         except (OSError, ValueError, RecursionError) as error:
+            if given_up and not isinstance(error, OSError):
+                return
             raise OutputError(
                 f"The journal {self._facts_file} cannot be read: {error}.", "Use --replace to start again."
             ) from error
@@ -218,9 +242,10 @@ class Journal:
         for line in self._frames_file.read_bytes().splitlines():
             try:
                 entry = json.loads(line)
-                number = int(entry.pop("frame"))
+                number, sizes = int(entry.pop("frame")), dict(entry.pop("sizes", {}))
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
                 continue
+            self.sizes[number] = sizes
             yield number, entry
 
     def _refuse(self, known: str | None, digest: str, folders: Iterable[str], resume: bool) -> None:
@@ -234,8 +259,8 @@ class Journal:
         elif known != digest:
             differ = [part for part, a, b in zip(PARTS, known.split(":"), digest.split(":"), strict=False) if a != b]
             raise OutputOfAnotherJobError(
-                f"The output folder {self.output} belongs to another job ({' and '.join(differ) or PARTS[0]} differ).",
-                "Choose another folder, or use --replace to overwrite.",
+                f"The output folder {self.output} belongs to another job ({' and '.join(differ) or PARTS[0]}).",
+                "Choose another folder, or use --replace to overwrite. (Footage in another place is other footage.)",
             )
         elif not resume:
             state = "the finished result" if self._facts.get("finished") else f"{len(self.frames)} finished frames"
@@ -253,7 +278,7 @@ class Journal:
             self.work.mkdir(parents=True, exist_ok=True)
             earlier = [str(name) for name in self._facts.get("sequences", ())]
             digests = {"digest": identity.exact, "portable": identity.portable}
-            self._facts, self.frames = {"version": JOURNAL_VERSION, **digests}, {}
+            self._facts, self.frames, self.sizes = {"version": JOURNAL_VERSION, **digests}, {}, {}
             self._facts["sequences"] = sorted({*folders, *earlier})
             # Killed on the way, this goes on where it is told to resume.
             self._facts["clearing"] = True
@@ -264,6 +289,12 @@ class Journal:
             self._write_facts()
         except OSError as error:
             raise OutputError(f"The output folder {self.output} cannot be written: {error}.") from error
+
+    def _add_folders(self, folders: Iterable[str]) -> None:
+        """Resumed with more outputs than before, what is written is removed with the rest one day."""
+        known = self._facts.get("sequences", [])
+        if not set(folders) <= set(known):
+            self.put("sequences", sorted({*known, *folders}))
 
     def _clear(self) -> None:
         """Removes what an earlier run wrote, and no file of anybody else's."""
@@ -291,12 +322,17 @@ def _sum(*parts: Mapping[str, float]) -> dict[str, float]:
     return total
 
 
+def is_of_sequence(file: str, name: str) -> bool:
+    """Whether a file's name is one of a sequence that is written."""
+    return re.fullmatch(re.escape(name) + r"\.-?\d+\.exr", file) is not None
+
+
 def _remove_sequence(folder: Path) -> None:
     """Removes the layers of an earlier run, and nothing else that may lie in a folder of that name."""
     if not folder.is_dir() or folder.is_symlink():
         return
     for path in folder.iterdir():
-        if re.fullmatch(re.escape(folder.name) + r"\.-?\d+\.exr", path.name):
+        if is_of_sequence(path.name, folder.name):
             path.unlink()
     if not any(folder.iterdir()):
         folder.rmdir()

@@ -86,6 +86,9 @@ class SmallClip:
             small.append(shrink(mask.coverage, (height, width)))
             np.maximum(covered, mask.coverage, out=covered)
         self._put("masks", index, np.clip(np.stack(small), 0, 1))
+        blank = plate.blank()
+        if blank is not None:
+            covered[blank] = 1
         luma = shrink(plate.pixels, self.proxy_size) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
         encoded = srgb_encode(np.clip(luma, 0, 1).astype(np.float32))
         self._put("luma", index, np.round(encoded * 255).astype(np.uint8))

@@ -94,6 +94,10 @@ def test_a_stop_leaves_whole_files_and_resume_ends_in_the_same_bytes(tmp_path, h
         (["--mask", "01=x.png"], 2, "cannot be used"),
         (["--refine", "soon"], 2, "Refinement 'soon'"),
         (["--channel", "nobody=alpha"], 2, "no mask called 'nobody'"),
+        (["--offset", "nobody=5"], 2, "no mask called 'nobody'"),
+        (["--offset", "clean_plate=5"], 2, "no mask called 'clean_plate'"),
+        (["--offset", "box=five"], 2, "--offset 'box=five' is not understood"),
+        (["--save-job", "nowhere/shot.json"], 4, "cannot be saved as nowhere/shot.json"),
         (["--size", "100x100"], 2, "multiples of 16"),
         (["--frames", "1-4"], 3, "1-4"),
         (["--colorspace", "Rec709Typo"], 2, "Rec709Typo"),
@@ -109,6 +113,54 @@ def test_bad_input_is_one_sentence_and_its_exit_code(tmp_path, extra, code, word
     assert words in result.output
     assert "Traceback" not in result.output
     assert not list(tmp_path.rglob("*.####.exr"))
+
+
+def test_masks_and_the_clean_plate_may_be_offset(tmp_path):
+    line = ["decompose", "plate.####.exr", "--mask", "box=m.####.png", "--mask", "car=c.####.png", "-o", "out"]
+    line += ["--clean-plate", "clean.####.exr", "--offset", "car=-1000", "--offset", "clean_plate=+7"]
+    assert CliRunner().invoke(cli.app, [*line, "--save-job", str(tmp_path / "shot.json")]).exit_code == 0
+    job = load_job(tmp_path / "shot.json")
+    assert [mask.offset for mask in job.masks] == [None, -1000]
+    assert job.clean_plate.offset == 7
+    again = ["decompose", "--job", str(tmp_path / "shot.json"), "--offset", "box=3", "--save-job"]
+    assert CliRunner().invoke(cli.app, [*again, str(tmp_path / "next.json")]).exit_code == 0
+    job = load_job(tmp_path / "next.json")
+    assert ([mask.offset for mask in job.masks], job.clean_plate.offset) == ([3, -1000], 7)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["synth", "clip"],
+        ["scenes", "sheet.png"],
+        ["pretrain", "run", "--preset", "tiny"],
+        ["export", "weights.safetensors", "graphs"],
+        ["import-weights", "checkpoint", "weights.safetensors"],
+    ],
+)
+def test_without_torch_commands_that_need_it_say_so(tmp_path, command):
+    # As where it is not installed: no module of that name is found.
+    code = "import sys; sys.modules['torch'] = None; from penumbra.cli import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", code, *command], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=child_environment(),
+    )  # fmt: skip
+    assert result.returncode == 5, result.stderr
+    assert "PyTorch is not installed here" in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_torch_and_a_word_layers_are_not_refined_and_it_is_said(tmp_path, monkeypatch):
+    write_clip(tmp_path)
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    mask = tmp_path / "mask.####.png"
+    line = ["decompose", str(tmp_path / "plate.####.exr"), "--mask", f"box={mask}", "-o", str(tmp_path / "out")]
+    result = CliRunner().invoke(cli.app, [*line, "--size", "32x32", "--no-previews", "--camera", "locked", "--json"])
+    assert result.exit_code == 0, result.output
+    warnings = [event.message for event in map(parse_event, result.stdout.splitlines()) if event.event == "warning"]
+    assert any("PyTorch is not installed here, so the layers are not refined" in warning for warning in warnings)
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["weights"]["refine_steps"] == 0
 
 
 def test_a_fault_of_ours_says_so(tmp_path, monkeypatch):
@@ -135,9 +187,9 @@ def test_a_job_file_is_saved_and_used_and_options_win(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("asked", "torch", "minutes"), [([], True, 3), ([], False, None), (["--refine", "best"], True, 15)]
+    ("asked", "torch", "minutes"), [([], True, 3), ([], False, 3), (["--refine", "best"], True, 15)]
 )
-def test_without_a_word_a_shot_is_refined_where_it_can_be(tmp_path, monkeypatch, asked, torch, minutes):
+def test_without_a_word_a_job_is_one_that_is_refined(tmp_path, monkeypatch, asked, torch, minutes):
     monkeypatch.setattr(cli, "find_spec", lambda name: torch or None)
     line = ["decompose", "plate.####.exr", "--mask", "box=mask.####.png", "-o", "out", *asked]
     assert CliRunner().invoke(cli.app, [*line, "--save-job", str(tmp_path / "shot.json")]).exit_code == 0
@@ -234,3 +286,7 @@ def test_the_camera_of_a_finished_folder_is_written_as_a_file_that_is_read_again
         moved = np.linalg.inv(track.homographies[again.reference]) @ track.homographies
         assert again.homographies == pytest.approx(moved / moved[:, 2:, 2:], abs=1e-9)
     assert CliRunner().invoke(cli.app, ["camera", str(tmp_path / "none"), "c.json"]).exit_code == 4
+    nowhere, unknown = tmp_path / "nowhere" / "camera.json", tmp_path / "camera.foo"
+    assert CliRunner().invoke(cli.app, ["camera", str(tmp_path), str(nowhere)]).exit_code == 4
+    assert CliRunner().invoke(cli.app, ["camera", str(tmp_path), str(unknown)]).exit_code == 2
+    assert not unknown.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 from penumbra import cli
 from penumbra.color import srgb_decode, srgb_encode
 from penumbra.compositing import over
-from penumbra.errors import FootageNotFoundError, OutputError
+from penumbra.errors import FootageNotFoundError, JobError, OutputError
 from penumbra.evaluate import score, table_lines, write_report
 from penumbra.evaluate.baselines import mask_only, median_background, nearest_mask, write_baseline
 from penumbra.evaluate.comparison import telling_frame, true_layer
@@ -202,6 +203,15 @@ def test_a_lost_layer_is_named(clip: Path, nearest: Path, tmp_path: Path) -> Non
     next((tmp_path / "obj1").glob("*3.exr")).unlink()
     with pytest.raises(OutputError, match="obj1 has no layer of frame 3"):
         score(clip, tmp_path)
+
+
+def test_layers_of_other_names_are_refused_by_name(clip: Path, nearest: Path, tmp_path: Path) -> None:
+    shutil.copytree(nearest, tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    manifest["order"] = {number: ["car", *names[1:]] for number, names in manifest["order"].items()}
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(JobError, match=r"has a layer car, and the objects of .* are called obj0, obj1"):
+        score(clip, tmp_path / "out")
 
 
 def test_a_folder_without_truth_is_refused(tmp_path: Path) -> None:

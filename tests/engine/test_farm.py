@@ -168,7 +168,7 @@ def test_a_bundle_is_a_valid_template_that_carries_the_job_and_lists_its_files(t
 
 
 def test_a_path_may_hold_what_a_template_takes_for_an_expression(tmp_path):
-    odd = tmp_path / "{{Param.Frames}} ü 'a' # b"
+    odd = tmp_path / "{{Param.Frames}} ü 'a' # b }}"
     odd.mkdir()
     write_clip(odd)
     bundle = bundle_of(farm_job(odd), tmp_path / "bundle")

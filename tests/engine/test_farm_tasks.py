@@ -313,12 +313,28 @@ def test_prepare_takes_over_another_jobs_folder_only_when_told_and_never_throws_
     assert written(tmp_path / "out") == before
 
 
+def test_a_task_that_asks_for_outputs_the_job_was_not_prepared_for_is_refused(tmp_path):
+    write_clip(tmp_path)
+    job = farm_job(tmp_path)
+    work(job, "prepare")
+    work(job, "refine")
+    more = replace(job, output=replace(job.output, splits=True))
+    with pytest.raises(errors.OutputOfAnotherJobError, match="prepared without the sequences box_light, box_object"):
+        work(more, "frames", EVERY_FRAME)
+    assert not written(tmp_path / "out")
+    work(more, "prepare")
+    work(more, "refine")
+    work(more, "frames", EVERY_FRAME)
+    work(more, "finish")
+    assert len(list((tmp_path / "out" / "box_light").iterdir())) == FRAMES
+
+
 def test_machines_with_different_versions_do_not_share_a_job(tmp_path, monkeypatch):
     write_clip(tmp_path)
     job = farm_job(tmp_path)
     work(job, "prepare")
     monkeypatch.setattr("penumbra.journal.__version__", "9.9.9")
-    with pytest.raises(errors.OutputOfAnotherJobError, match="the version of Penumbra differ"):
+    with pytest.raises(errors.OutputOfAnotherJobError, match="another version of Penumbra"):
         work(job, "refine")
 
 

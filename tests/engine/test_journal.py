@@ -9,11 +9,12 @@ import pytest
 
 from engine.tiny_clip import tiny_job
 from penumbra.arrays import create_array
-from penumbra.errors import OutputOfAnotherJobError
+from penumbra.errors import OutputError, OutputOfAnotherJobError
 from penumbra.journal import JobIdentity, Journal, job_identity
 from penumbra.storage import atomic_path
 
 ENTRY = {"within_bound": True}
+SIZES = {"background": 7, "box": 5}
 
 
 def opened(folder, digest="a:b:c:d", resume=False, replace=False, sequences=("background", "box")):
@@ -30,18 +31,19 @@ def lines(folder):
     "torn", [b'{"frame": 1002, "within', b'{"frame": 1002, "within_bound": true}', b"7\n", b"\xff"]
 )
 def test_a_torn_line_swallows_none_that_follow(tmp_path, torn):
-    opened(tmp_path).finish_frame(1001, ENTRY)
+    opened(tmp_path).finish_frame(1001, ENTRY, SIZES)
     with lines(tmp_path).open("ab") as file:
         file.write(torn)
-    opened(tmp_path, resume=True).finish_frame(1003, ENTRY)
+    opened(tmp_path, resume=True).finish_frame(1003, ENTRY, SIZES)
     again = opened(tmp_path, resume=True)
     assert {1001, 1003} <= set(again.frames) <= {1001, 1002, 1003}
     assert all(entry == ENTRY for entry in again.frames.values())
+    assert {1001: SIZES, 1003: SIZES}.items() <= again.sizes.items()
 
 
 def test_a_line_that_finds_no_room_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     journal = opened(tmp_path)
-    journal.finish_frame(1001, ENTRY)
+    journal.finish_frame(1001, ENTRY, SIZES)
     before = lines(tmp_path).read_bytes()
 
     def full(descriptor):
@@ -50,12 +52,12 @@ def test_a_line_that_finds_no_room_leaves_the_file_as_it_was(tmp_path, monkeypat
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
-            journal.finish_frame(1002, ENTRY)
+            journal.finish_frame(1002, ENTRY, SIZES)
     assert lines(tmp_path).read_bytes() == before
 
 
 def test_clearing_that_was_killed_is_finished_by_resume(tmp_path, monkeypatch):
-    opened(tmp_path, "old:b:c:d", sequences=("background", "box", "gone")).finish_frame(1001, ENTRY)
+    opened(tmp_path, "old:b:c:d", sequences=("background", "box", "gone")).finish_frame(1001, ENTRY, SIZES)
     for name in ("background", "gone"):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}.1001.exr").write_text("old")
@@ -66,6 +68,19 @@ def test_clearing_that_was_killed_is_finished_by_resume(tmp_path, monkeypatch):
             opened(tmp_path, replace=True)
     assert opened(tmp_path, resume=True).frames == {}
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["journal.json"]
+
+
+def test_a_damaged_journal_is_given_up_where_that_is_asked_for(tmp_path):
+    opened(tmp_path).finish_frame(1001, ENTRY, SIZES)
+    (tmp_path / "box").mkdir()
+    (tmp_path / "box" / "box.1001.exr").write_text("old")
+    for content in ("{torn", "[]", ""):
+        (tmp_path / ".penumbra" / "journal.json").write_text(content)
+        with pytest.raises(OutputError, match=r"journal\.json cannot be read.*--replace"):
+            opened(tmp_path, resume=True)
+        assert opened(tmp_path, replace=True).frames == {}
+        assert not (tmp_path / "box").exists()
+        assert opened(tmp_path, resume=True).frames == {}
 
 
 def test_names_in_a_journal_lead_nowhere_else(tmp_path):
@@ -82,7 +97,7 @@ def test_names_in_a_journal_lead_nowhere_else(tmp_path):
 
 @pytest.mark.parametrize(
     ("digest", "words"),
-    [("x:b:c:d", "its settings differ"), ("a:b:x:d", "its weights differ"), ("a:x:c:x", "footage and the version of")],
+    [("x:b:c:d", "other settings"), ("a:b:x:d", "other weights"), ("a:x:c:x", "other footage and another version of")],
 )
 def test_a_refusal_says_what_differs(tmp_path, digest, words):
     opened(tmp_path)

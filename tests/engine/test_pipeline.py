@@ -171,7 +171,7 @@ def test_other_footage_at_the_same_place_is_another_job(tmp_path):
         run(tiny_job(tmp_path), quiet, report=reporter)
     plate = next(tmp_path.glob(f"*.{FIRST}.*"))
     plate.touch()
-    with pytest.raises(errors.OutputOfAnotherJobError, match="footage differ"):
+    with pytest.raises(errors.OutputOfAnotherJobError, match="other footage"):
         run(tiny_job(tmp_path), quiet, resume=True)
 
 

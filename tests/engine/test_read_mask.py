@@ -62,6 +62,16 @@ def test_auto_decides_for_the_whole_clip(tmp_path: Path) -> None:
     assert [reader.read(number).coverage.max() for number in (1, 2, 3)] == [1.0, 0.25, 1.0]
 
 
+def test_a_matte_in_colour_whose_alpha_is_black_is_its_colour(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_image(tmp_path / f"m.{number:04d}.exr", flat(0.5, 0.5, 0.5, 0))
+    assert opened(tmp_path, plate(1, 2)).read(1).coverage.max() == 0.5
+    # Where there is no colour either, as of an object that comes later, alpha is what is meant.
+    for number in (1, 2):
+        write_image(tmp_path / "later" / f"m.{number:04d}.exr", flat(0, 0, 0, 0))
+    assert opened(tmp_path / "later", plate(1, 2)).read(1).coverage.max() == 0
+
+
 @pytest.mark.parametrize("channel", ["alpha", "luminance"])
 def test_a_form_that_is_asked_for_is_taken(tmp_path: Path, channel: str) -> None:
     write_image(tmp_path / "m.0001.exr", flat(0.5, 0.5, 0.5, 0.25))
@@ -307,6 +317,34 @@ def test_a_clean_plate_that_lacks_frames_is_one_sentence(tmp_path: Path) -> None
     path = write_sequence(tmp_path, [1, 2, 4])
     with pytest.raises(MissingFramesError, match=r"clean plate .* lacks frames 3 of the plate"):
         open_clean_plate(CleanPlateSettings(path), plate(1, 4))
+
+
+def test_a_frame_of_the_plate_is_a_still_and_the_plate_is_no_clean_plate(tmp_path: Path) -> None:
+    path = write_sequence(tmp_path, [1, 2, 3, 4])
+    folder = Path(path).parent
+    for number in (1, 2, 3, 4):
+        write_image(folder / Path(path).name.replace("%04d", f"{number:04d}"), flat(number, 0, 0), "float")
+    with open_plate(PlateSettings(path)) as reader:
+        footage = reader.footage
+    one = folder / Path(path).name.replace("%04d", "0003")
+    with open_clean_plate(CleanPlateSettings(str(one)), footage) as clean:
+        assert [clean.read(number).max() for number in footage.frames] == [3, 3, 3, 3]
+        assert any("serves every frame" in warning for warning in clean.warnings)
+    for given_path in (path, str(folder)):
+        with pytest.raises(FootageError, match="is the plate itself"):
+            open_clean_plate(CleanPlateSettings(given_path), footage)
+
+
+def test_a_numbered_still_beside_another_is_a_still(tmp_path: Path) -> None:
+    path = write_sequence(tmp_path, [1, 2])
+    one = Path(path.replace("%04d", "0002"))
+    write_image(one, flat(7, 0, 0), "float")
+    with open_clean_plate(CleanPlateSettings(str(one)), plate(1, 8)) as clean:
+        assert {clean.read(number).max() for number in range(1, 9)} == {7}
+    # Of a sequence with a hole it may be the first frame.
+    path = write_sequence(tmp_path / "more", [1, 2, 3, 4, 5, 6, 8])
+    with pytest.raises(MissingFramesError, match=r"lacks frames 7 of the plate"):
+        open_clean_plate(CleanPlateSettings(path.replace("%04d", "0002")), plate(1, 8))
 
 
 def test_a_clean_plate_of_an_unknown_space_is_one_sentence(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -42,7 +43,9 @@ def test_a_pattern_finds_the_number_it_was_written_with(prefix: str, suffix: str
 @given(NAMES, NAMES, st.integers(2, 8))
 def test_all_spellings_of_a_pattern_agree(prefix: str, suffix: str, width: int) -> None:
     spellings = [f"%0{width}d", "#" * width, "@" * width, f"[{1:0{width}d}-{9:0{width}d}]"]
-    assert {parse_pattern(f"{prefix}{token}{suffix}") for token in spellings} == {NamePattern(prefix, suffix, width)}
+    patterns = [parse_pattern(f"{prefix}{token}{suffix}") for token in spellings]
+    assert [pattern and pattern.span for pattern in patterns] == [None, None, None, (1, 9)]
+    assert {pattern and replace(pattern, span=None) for pattern in patterns} == {NamePattern(prefix, suffix, width)}
 
 
 @settings(max_examples=50)
@@ -82,6 +85,27 @@ def test_negative_frames_and_frames_past_the_padding(tmp_path: Path) -> None:
         assert list(find_clip(str(tmp_path / name)).files) == [-1, 0, 1, 10000]
 
 
+def test_a_range_in_brackets_means_these_frames(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"a.{number:04d}.png" for number in range(1, 13)))
+    assert list(find_clip(str(tmp_path / "a.[0003-0006].png")).files) == [3, 4, 5, 6]
+    with pytest.raises(FootageNotFoundError, match="No file matches"):
+        find_clip(str(tmp_path / "a.[0013-0016].png"))
+
+
+def test_names_as_printf_writes_them_are_one_sequence_across_zero(tmp_path: Path) -> None:
+    names = [f"a.{number:04d}.png" for number in range(-12, 4)]
+    assert names[0] == "a.-012.png"
+    touch(tmp_path, *names)
+    for given_path in ("", "a.%04d.png", *names):
+        clip = find_clip(str(tmp_path / given_path))
+        assert (list(clip.files), clip.padding) == (list(range(-12, 4)), 4)
+
+
+def test_negative_frames_alone_keep_their_own_padding(tmp_path: Path) -> None:
+    touch(tmp_path, "a.-012.png", "a.-011.png")
+    assert list(find_clip(str(tmp_path / "a.-012.png")).files) == [-12, -11]
+
+
 def test_a_hyphen_before_the_number_is_not_a_minus(tmp_path: Path) -> None:
     touch(tmp_path, "shot-0001.png", "shot-0002.png")
     assert list(find_clip(str(tmp_path / "shot-0001.png")).files) == [1, 2]
@@ -97,6 +121,24 @@ def test_a_version_is_not_a_frame_number(tmp_path: Path) -> None:
 def test_the_number_that_counts_is_the_one_with_siblings(tmp_path: Path) -> None:
     touch(tmp_path, "a.1001_4k.png", "a.1002_4k.png")
     assert list(find_clip(str(tmp_path / "a.1001_4k.png")).files) == [1001, 1002]
+
+
+@pytest.mark.parametrize(
+    ("objects", "frames", "name", "frame"),
+    [
+        (8, 5, "mask{object}_{frame:04d}.png", 1),
+        (2, 50, "view.{frame:04d}.{object}.png", 1),
+        (9, 3, "sh{object:03d}0_{frame:04d}.png", 1001),
+        (3, 30, "2026112{object}_{frame:04d}.png", 1),
+        (3, 50, "sh{object:02d}0_{frame:02d}.png", 1),
+    ],
+)
+def test_of_several_numbers_the_frame_is_told(tmp_path: Path, objects: int, frames: int, name: str, frame: int) -> None:
+    numbers = range(frame, frame + frames)
+    touch(tmp_path, *(name.format(object=k, frame=number) for k in range(1, objects + 1) for number in numbers))
+    for k in range(1, objects + 1):
+        clip = find_clip(str(tmp_path / name.format(object=k, frame=frame + 1)))
+        assert clip.files == {number: tmp_path / name.format(object=k, frame=number) for number in numbers}
 
 
 def test_a_lone_file_is_a_still(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from penumbra.color import LinearSpace
-from penumbra.errors import CameraError
+from penumbra.errors import CameraError, OutputError
 from penumbra.frames import Footage, Region
 from penumbra.track import CameraTrack, locked_camera, read_homographies, write_homographies
 
@@ -129,5 +129,5 @@ def test_files_that_are_absent_binary_or_of_other_frames_get_a_sentence(tmp_path
     write_homographies(locked_camera((1, 2)), tmp_path / "c.json")
     with pytest.raises(CameraError, match="no homography for frame 3"):
         read_homographies(tmp_path / "c.json", footage())
-    with pytest.raises(CameraError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         write_homographies(locked_camera((1, 2)), tmp_path / "none" / "c.json")

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from penumbra.arrays import create_array
 from penumbra.clean_plate.centre import BORDER
 from penumbra.clean_plate.edges import edge_slopes
-from penumbra.clean_plate.exposure import Thumbnails, estimate_gains, free_at, room_for, thumbnail, thumbnail_size
+from penumbra.clean_plate.exposure import (
+    Thumbnails,
+    estimate_gains,
+    far_off,
+    free_at,
+    room_for,
+    thumbnail,
+    thumbnail_size,
+)
 from penumbra.clean_plate.fill import fill_unseen, patch_unseen
 from penumbra.clean_plate.kept import KeptFrames
 from penumbra.clean_plate.local import measure_bend
@@ -132,7 +140,8 @@ def build_clean_plate(
     """Makes the clean plate of a clip and keeps it in ``folder``, a work folder of this stage alone.
 
     ``numbers``: frame numbers. ``read_plate(number)``: (H, W, 3) float32 scene-linear; ``read_occupied(number)``:
-    (H, W) float32, the largest coverage of any mask. ``homographies``: (N, 3, 3), frame pixels to a common frame's.
+    (H, W) float32, the largest coverage of any mask, and ``BLANK`` where the frame shows nothing.
+    ``homographies``: (N, 3, 3), frame pixels to a common frame's.
     ``encoding``: in whose units restlessness is told.
     ``max_samples``: frames, spread in time, that a pixel's median is taken over; pixels none of them sees are looked
     for in the others. ``byte_budget``: memory for the samples of a tile, of which a few are made at once; memory
@@ -200,22 +209,32 @@ def _built(
     lookers = [looker for looker in (repeats, ceiling) if looker is not None]
     thumbnails, small = _first_look(source, size, count, WATCHED * limits.samples, folder, tick, lookers)
     gains = estimate_gains(thumbnails, mosaics, folder)
-    shading = estimate_shading(thumbnails, mosaics, gains)
+    off = far_off(gains)
+    # They follow the others' background, and are none of it.
+    thumbnails.free[off] = 0
+    small.far[off[list(small.indices)]] = False
+    evened = np.where(off[:, None], np.float32(1), gains)
+    shading = estimate_shading(thumbnails, mosaics, evened)
     if shading:
         _even_out(thumbnails.colour, shading.at(thumbnail_size(size))[..., None])
         _even_out(small.light, shading.at((small.light.shape[1], small.light.shape[2])))
-        gains = estimate_gains(thumbnails, mosaics, folder)
+        evened = estimate_gains(thumbnails, mosaics, folder)
+        gains = np.where(off[:, None], gains, evened)
     light = shading.at(size) if shading else None
-    source = replace(source, gains=gains, light=light, grainless=repeats.grainless)
+    source = replace(source, gains=evened, light=light, grainless=repeats.grainless)
     for which, mosaic in enumerate(mosaics):
         _write_mosaic(source, mosaic, tiles[which], thumbnails, folder, which, limits, tick)
-        _write_small(restless_path(folder, which), restlessness(small, mosaic, gains, limits.encoding))
+        _write_small(restless_path(folder, which), restlessness(small, mosaic, evened, limits.encoding))
         picture = np.load(picture_path(folder, which), mmap_mode="r")
         _write_small(slopes_path(folder, which), edge_slopes(picture, small.block, limits.encoding))
     misfit = _bend(source, small, mosaics, folder, limits.encoding, tick)
     share = _never_seen_share(folder, mosaics, size)
     cut_off = float("inf") if ceiling is None else ceiling.value
-    warnings = [*_warnings(mosaics, share, gains, shading), *_misfit_warnings(numbers, misfit)]
+    warnings = [
+        *_warnings(mosaics, share, evened, shading),
+        *_far_off(numbers, off),
+        *_misfit_warnings(numbers, misfit),
+    ]
     write_marker(folder, homographies, numbers, size, gains, shading, cut_off, share, misfit, warnings)
     return load_clean_plate(folder, homographies, numbers)
 
@@ -405,6 +424,14 @@ def _bend(
             if found.flow is not None:
                 _write_small(path, found.flow)
     return misfit
+
+
+def _far_off(numbers: Sequence[int], off: BoolArray) -> list[str]:
+    far = [number for number, away in zip(numbers, off, strict=True) if away]
+    if not far:
+        return []
+    frames = f"Frame {far[0]} is" if len(far) == 1 else f"{len(far)} frames, the first {far[0]}, are"
+    return [f"{frames} over four times as dark or as bright as the others: the clean plate is made without."]
 
 
 def _misfit_warnings(numbers: Sequence[int], misfit: FloatArray) -> list[str]:

@@ -24,7 +24,8 @@ ACROSS = 96  # blocks in a thumbnail's longer side
 NOISE = 0.003  # a gain closer to 1 than this is not told from noise
 CERTAIN = 4.0  # standard errors a gain must differ from 1
 AT_ONCE = 200  # frames compared at a time
-MOST_GAIN = 4.0  # beyond this it is another scene, not an exposure
+MOST_GAIN = 4.0  # beyond this, or darker by as much, it is a flash, a fade or another scene
+LEAST_GAIN = 1e-4  # that light is divided by
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,13 @@ def estimate_gains(thumbnails: Thumbnails, mosaics: tuple[Mosaic, ...], folder: 
     return _significant(gains, error)
 
 
+def far_off(gains: FloatArray) -> BoolArray:
+    """(N,) which frames' gains (N, 3) are such that the frame tells nothing of the others' background: black frames,
+    flashes, the dark ends of fades.
+    """
+    return np.asarray(((gains > MOST_GAIN) | (gains < 1 / MOST_GAIN)).any(axis=1))
+
+
 def room_for(shape: tuple[int, ...], folder: Path | None) -> FloatArray:
     """An array of float32 zeros in a nameless file in ``folder``, gone when it is no longer used; None: in memory."""
     if folder is None:
@@ -123,8 +131,7 @@ def _centres(ratios: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float6
 def _significant(gains: NDArray[np.float64], error: NDArray[np.float64]) -> FloatArray:
     """A frame keeps its gains, all channels or none, where any of them differs from 1 for certain."""
     certain = np.abs(gains - 1) > np.maximum(NOISE, CERTAIN * error)
-    possible = (gains < MOST_GAIN) & (gains > 1 / MOST_GAIN)
-    kept = certain.any(1, keepdims=True) & possible.all(1, keepdims=True) & np.isfinite(error).all(1, keepdims=True)
+    kept = certain.any(1, keepdims=True) & np.isfinite(error).all(1, keepdims=True)
     return np.where(kept, gains, 1).astype(np.float32)
 
 
@@ -140,7 +147,7 @@ def _on_mosaic(thumbnails: Thumbnails, mosaic: Mosaic, gains: NDArray[np.float64
 def placed(thumbnails: Thumbnails, mosaic: Mosaic, index: int, gains: NDArray[np.floating]) -> FloatArray:
     """A frame's evened thumbnail on the small picture of a mosaic (h', w', 3), NaN where nothing is free."""
     tall, wide = _small_shape(thumbnails, mosaic)
-    colour = (thumbnails.colour[index] / gains).astype(np.float32)
+    colour = (thumbnails.colour[index] / np.maximum(gains, LEAST_GAIN)).astype(np.float32)
     whole = (thumbnails.free[index] > 0.95).astype(np.float32)
     if not mosaic.still:
         backward = scaled(np.asarray(np.linalg.inv(mosaic.homographies[index])), thumbnails.block)

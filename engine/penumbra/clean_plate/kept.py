@@ -19,6 +19,7 @@ ReadFrame: TypeAlias = Callable[[int], FloatArray]
 SHARE_OF_DISK = 0.4  # of the free space, that kept frames may take
 DISTANCES = (0.03, 0.06, 0.12, 0.25, 0.5)  # from the nearest mask, in frame diagonals: where steps of farness lie
 ALONE = len(DISTANCES) + 2  # farness where there is no mask in the frame
+BLANK = np.float32(2)  # for coverage, where a frame's file says nothing: no background, and nobody's either
 
 
 class KeptFrames:
@@ -93,6 +94,9 @@ class KeptFrames:
 
 
 def _farness(coverage: FloatArray) -> NDArray[np.uint8]:
+    blank = coverage >= BLANK
+    if blank.any():
+        return np.where(blank, np.uint8(0), _farness(np.where(blank, np.float32(0), coverage)))
     reach = 2 + coverage.shape[1] // 960
     occupied = (coverage > 0).astype(np.uint8)
     if not occupied.any():

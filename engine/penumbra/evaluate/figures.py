@@ -12,7 +12,7 @@ import numpy as np
 
 from penumbra.color import FloatArray, srgb_decode, srgb_encode
 from penumbra.compositing import CHANGE_THRESHOLD, over, over_all
-from penumbra.errors import OutputError
+from penumbra.errors import JobError, OutputError
 from penumbra.evaluate.truth import Truth
 from penumbra.frames import BoolArray, Region
 from penumbra.write import load_manifest
@@ -48,6 +48,12 @@ def score(folder: Path, output: Path) -> dict[str, Any]:
     """
     truth, manifest = Truth.open(folder), load_manifest(output)
     written, tally, before = manifest.get("order", {}), _Tally(), None
+    unknown = sorted({name for names in written.values() for name in names} - set(truth.names))
+    if unknown:
+        raise JobError(
+            f"{output} has a layer {unknown[0]}, and the objects of {folder} are called {', '.join(truth.names)}.",
+            "Decompose the clip with the masks named like that.",
+        )
     for index, number in enumerate(truth.numbers):
         order = [truth.names.index(name) for name in written.get(str(number), ())] or list(truth.order[index])
         before = _score_frame(truth, output, number, order, tally, before)

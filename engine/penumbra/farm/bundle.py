@@ -95,7 +95,7 @@ def _template(job: Job, frames: tuple[int, ...], settings: BundleSettings) -> di
     return {
         "specificationVersion": "jobtemplate-2023-09",
         "extensions": ["TASK_CHUNKING"],
-        "name": f"Penumbra {settings.name}".replace("{{", "{ {")[:128],
+        "name": f"Penumbra {settings.name}".replace("{{", "{ {").replace("}}", "} }")[:128],
         "parameterDefinitions": _parameters(frames, settings),
         "steps": [_step(job, name, settings.gpu) for name in TASK_STAGES],
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 from penumbra.errors import OutOfMemoryError, OutputError, PenumbraError, ran_out_of_memory
 from penumbra.events import Event, OnEvent
 from penumbra.job import Job
-from penumbra.pipeline.finish import finish
+from penumbra.pipeline.finish import finish, restore
 from penumbra.pipeline.layers import all_there, gather, lift_write_verify
 from penumbra.pipeline.opening import open_shot
 from penumbra.pipeline.predict import make_graphs, predict_layers
@@ -46,6 +46,7 @@ def run(
         with open_shot(job, named or job, report, resume, task) as shot:
             if shot.journal.get("finished") and all_there(shot):
                 if not shot.ends_with("frames"):
+                    restore(shot)
                     tidy(shot.journal)
                 return _tell_done(shot)
             read_frames(shot)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from penumbra.pipeline.scratch import PICTURES, tidy
 from penumbra.pipeline.shot import Shot
 from penumbra.read import sequence_pattern
 from penumbra.track import CameraTrack
-from penumbra.write import load_manifest, preview_paths, write_composites, write_manifest, write_previews
+from penumbra.write import COMPOSITES, load_manifest, preview_paths, write_composites, write_manifest, write_previews
 
 
 def finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> None:
@@ -23,21 +25,11 @@ def finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> None:
 
     Raises :class:`RecompositionError` where frames are outside the bound; all files are there then.
     """
-    report, journal, job, output = shot.report, shot.journal, shot.job, shot.output
-    if job.output.previews:
-        report.stage("previews", "Drawing the previews")
-        if not (journal.get("previews") and all(path.is_file() for path in preview_paths(output))):
-            write_previews(
-                output, shot.footage, job.names, job.order_at, shot.plate.read, report.step, report.should_stop,
-                journal.work / PICTURES,
-            )  # fmt: skip
-            journal.put("previews", True)
+    report, journal, output = shot.report, shot.journal, shot.output
+    _draw_previews(shot)
     report.close_stage()
     manifest = _manifest(shot, camera, weights)
-    # Paths of another system mean nothing to this one: `penumbra composites` puts them right where they do.
-    author = shot.named if Path(shot.named.output.folder).is_absolute() else job
-    pattern = _plate_pattern(job.plate.path, author.plate.path, Path(author.output.folder))
-    write_composites(output, layer_graph(manifest, pattern), Path(author.output.folder))
+    _tell_hosts(shot, manifest)
     write_manifest(output, manifest)
     outside = [number for number, entry in sorted(journal.frames.items()) if not entry["within_bound"]]
     journal.put("finished", not outside)
@@ -47,6 +39,38 @@ def finish(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> None:
             "See manifest.json for the errors, and report this with the job file.",
         )
     tidy(journal)
+
+
+def restore(shot: Shot) -> None:
+    """Makes what a finished job's folder lacks beside its layers: lost since, or not asked for then."""
+    _draw_previews(shot)
+    shot.report.close_stage()
+    if not all((shot.output / name).is_file() for name in COMPOSITES):
+        _tell_hosts(shot, load_manifest(shot.output))
+
+
+def _draw_previews(shot: Shot) -> None:
+    if not shot.job.output.previews:
+        return
+    report, journal, job, output = shot.report, shot.journal, shot.job, shot.output
+    there = journal.get("previews") and all(path.is_file() for path in preview_paths(output))
+    if there and journal.get("finished"):
+        return
+    report.stage("previews", "Drawing the previews")
+    if not there:
+        write_previews(
+            output, shot.footage, job.names, job.order_at, shot.plate.read, report.step, report.should_stop,
+            journal.work / PICTURES,
+        )  # fmt: skip
+        journal.put("previews", True)
+
+
+def _tell_hosts(shot: Shot, manifest: dict[str, Any]) -> None:
+    """Writes what hosts open."""
+    # Paths of another system mean nothing to this one: `penumbra composites` puts them right where they do.
+    author = shot.named if Path(shot.named.output.folder).is_absolute() else shot.job
+    pattern = _plate_pattern(shot.job.plate.path, author.plate.path, Path(author.output.folder))
+    write_composites(shot.output, layer_graph(manifest, pattern), Path(author.output.folder))
 
 
 def _manifest(shot: Shot, camera: CameraTrack, weights: dict[str, Any]) -> dict[str, Any]:
@@ -100,16 +124,24 @@ def _footage_facts(footage: Footage) -> dict[str, Any]:
 def rewrite_composites(folder: Path) -> None:
     """Makes what hosts open fit for where a finished folder lies now; raises :class:`OutputError`.
 
-    A plate that is not where it was is left out.
+    The plate is looked for where it lies as seen from the folder, then where it lay; else it is left out.
     """
-    manifest = load_manifest(folder)
-    try:
-        path = str(manifest["job"]["plate"]["path"])
-        plate = _plate_pattern(path, path, folder)
-    except (FootageError, KeyError, TypeError):
-        plate = None
+    manifest, plate = load_manifest(folder), None
+    for path in _places_of_plate(manifest, folder):
+        with suppress(FootageError):
+            plate = _plate_pattern(path, path, folder)
+            break
     with hold(folder / WORK_FOLDER):
         write_composites(folder, layer_graph(manifest, plate))
+
+
+def _places_of_plate(manifest: dict[str, Any], folder: Path) -> list[str]:
+    try:
+        path, before = str(manifest["job"]["plate"]["path"]), str(manifest["job"]["output"]["folder"])
+    except (KeyError, TypeError):
+        return []
+    beside = portable_path(path, Path(before))
+    return [path] if Path(beside).is_absolute() else [os.path.normpath(folder / beside), path]
 
 
 def _plate_pattern(plate: str, named: str, output: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +82,7 @@ def lift_write_verify(shot: Shot, clip: WorkingClip, clean: CleanSource, low: ND
         if sketch:
             keep_pictures(journal.work / PICTURES, number, shot.job.names, sketch)
         noted = {"seconds": round(time.monotonic() - began, 3), "files": _files_as_they_are(shot, number)}
-        journal.finish_frame(number, frame_entry(verdict), noted)
+        journal.finish_frame(number, frame_entry(verdict), _sizes(shot, number), noted)
 
     already = len(shot.wanted) - len(todo)
     report.already(already)
@@ -97,16 +98,19 @@ def _unfinished(shot: Shot) -> list[int]:
 
 
 def all_there(shot: Shot) -> bool:
-    """Whether every file of a finished run still lies where it was written; forgets the frames that miss one."""
-    output, padding = shot.output, shot.footage.padding
-    names = shot.job.sequences
-    lost = [
-        number
-        for number in shot.wanted
-        if not all(frame_path(output, name, number, padding).is_file() for name in names)
-    ]
+    """Whether every file of a finished run lies whole where it was written; forgets the frames of those that do not."""
+    lost = [number for number in shot.wanted if not _is_there(shot, number)]
     shot.journal.forget_frames(lost)
-    return not lost and (output / "manifest.json").is_file()
+    return not lost and (shot.output / "manifest.json").is_file()
+
+
+def _is_there(shot: Shot, number: int) -> bool:
+    """Whether every file of a frame is there, and as large as it was written: copies may have another time."""
+    try:
+        sizes = _sizes(shot, number)
+    except OSError:
+        return False
+    return shot.journal.sizes.get(number, {}).items() <= sizes.items()
 
 
 def gather(shot: Shot) -> None:
@@ -126,7 +130,7 @@ def gather(shot: Shot) -> None:
         number = todo[index]
         good = journal.recalled[number].get("files") == _files_as_they_are(shot, number) or _reads_as_said(shot, number)
         if good:
-            journal.finish_frame(number, journal.frames[number])
+            journal.finish_frame(number, journal.frames[number], _sizes(shot, number))
         return good
 
     altered = [number for number, good in zip(todo, in_order(shot, agrees, len(todo)), strict=True) if not good]
@@ -138,8 +142,18 @@ def gather(shot: Shot) -> None:
 
 def _files_as_they_are(shot: Shot, number: int) -> list[list[int]]:
     """Size and time of each file of a frame; to the second, which every file system and copy keeps."""
-    paths = [frame_path(shot.output, name, number, shot.footage.padding) for name in shot.job.sequences]
-    return [[facts.st_size, facts.st_mtime_ns // NANOSECONDS] for facts in (path.stat() for path in paths)]
+    facts = [path.stat() for path in _files(shot, number).values()]
+    return [[fact.st_size, fact.st_mtime_ns // NANOSECONDS] for fact in facts]
+
+
+def _sizes(shot: Shot, number: int) -> dict[str, int]:
+    """The size of a frame's file of each sequence."""
+    return {name: path.stat().st_size for name, path in _files(shot, number).items()}
+
+
+def _files(shot: Shot, number: int) -> dict[str, Path]:
+    """A frame's file of each sequence."""
+    return {name: frame_path(shot.output, name, number, shot.footage.padding) for name in shot.job.sequences}
 
 
 def _reads_as_said(shot: Shot, number: int) -> bool:

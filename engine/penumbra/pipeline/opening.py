@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
-from penumbra.errors import JobError, TooShortError
+from penumbra.errors import JobError, OutputError, TooShortError, TorchMissingError, WeightsError
 from penumbra.frames import Footage
-from penumbra.job import Job
-from penumbra.journal import WORK_FOLDER, Journal, job_identity
+from penumbra.job import Job, MaskSettings
+from penumbra.journal import WORK_FOLDER, JobIdentity, Journal, is_of_sequence, job_identity
 from penumbra.lock import EVERYTHING, STALE_SECONDS, hold
 from penumbra.pipeline.scratch import MADE
 from penumbra.pipeline.shot import Shot
 from penumbra.pipeline.weights import trained_short_side, weights_digest, weights_file
-from penumbra.read import compact_ranges, open_clean_plate, open_mask, open_plate
+from penumbra.read import compact_ranges, files_of_clip, open_clean_plate, open_mask, open_plate
 from penumbra.reporting import Reporter
 from penumbra.tasks import Task
 from penumbra.working import SmallClip, working_size
@@ -38,6 +39,11 @@ def open_shot(job: Job, named: Job, report: Reporter, resume: bool, task: Task |
             )
         masks = tuple(stack.enter_context(open_mask(mask, footage)) for mask in job.masks)
         clean = stack.enter_context(open_clean_plate(job.clean_plate, footage)) if job.clean_plate else None
+        inputs = _inputs(job)
+        _refuse_one_sequence_for_two(job)
+        journal = Journal(Path(job.output.folder))
+        _refuse_inputs_in_the_way(journal, job, inputs)
+        _refuse_weights(journal, job, task)
         for warning in (
             *plate.warnings,
             *(w for mask in masks for w in mask.warnings),
@@ -46,10 +52,9 @@ def open_shot(job: Job, named: Job, report: Reporter, resume: bool, task: Task |
             report.warn(warning)
         prepare_output(Path(job.output.folder))
         refuse_links(Path(job.output.folder), (*job.sequences, "preview", WORK_FOLDER))
-        journal = Journal(Path(job.output.folder))
         claim, patience = (EVERYTHING, 0.0) if task is None else (task.claim, TASK_PATIENCE)
         journal.check = stack.enter_context(hold(journal.work, claim, patience, report.should_stop)).check
-        _take(journal, job, resume, task)
+        _take(journal, job, job_identity(job, inputs, weights_digest(job)), resume, task)
         journal.drop(*(fact for fact, made in MADE.items() if not all((journal.work / name).exists() for name in made)))
         size = _working_size(journal, job, footage)
         small = SmallClip(journal.work, len(footage.frames), len(masks), footage.canvas, size)
@@ -59,15 +64,55 @@ def open_shot(job: Job, named: Job, report: Reporter, resume: bool, task: Task |
         yield shot
 
 
-def _take(journal: Journal, job: Job, resume: bool, task: Task | None) -> None:
+def _refuse_inputs_in_the_way(journal: Journal, job: Job, inputs: Sequence[Path]) -> None:
+    """Raises :class:`OutputError` where a file that is read lies where one would be written, or removed first."""
+    output = Path(job.output.folder).resolve()
+    for name in dict.fromkeys((*job.sequences, *journal.written(job.output.replace))):
+        folder = output / name
+        for file in inputs:
+            if is_of_sequence(file.name, name) and file.resolve().parent == folder:
+                raise OutputError(
+                    f"{file} is read by the job and lies where its sequence {name} is written, in {output}.",
+                    "Choose another output folder.",
+                )
+
+
+def _refuse_weights(journal: Journal, job: Job, task: Task | None) -> None:
+    """Raises :class:`WeightsError`, :class:`JobError` or :class:`TorchMissingError` where graphs could not be made."""
+    name, off = job.model.weights, job.refine.off
+    if name not in ("auto", "random") and not weights_file(job).is_file():
+        raise WeightsError(f"There are no weights at {name}.", "Correct the path, or use auto.")
+    if off and name == "random":
+        raise JobError("Random weights know nothing without refinement.", "Use --refine 5min, or other weights.")
+    made = (off and name == "auto") or journal.get("weights") is not None
+    if not made and (task is None or "refine" in task.stages) and find_spec("torch") is None:
+        raise TorchMissingError
+
+
+def _refuse_one_sequence_for_two(job: Job) -> None:
+    """Raises :class:`JobError` where two masks, named by different files, would be the same sequence."""
+    seen: dict[tuple[object, ...], MaskSettings] = {}
+    for mask in job.masks:
+        if not Path(mask.path).is_file():
+            continue
+        same = (tuple(files_of_clip(mask.path)), mask.channel, mask.invert, mask.offset)
+        other = seen.setdefault(same, mask)
+        if Path(other.path) != Path(mask.path):
+            raise JobError(
+                f"Masks {other.name} ({other.path}) and {mask.name} ({mask.path}) are files of one and the same"
+                " sequence, so that both would be the same mask.",
+                "Give sequences by their pattern, such as mask1.%04d.png, and each still a folder of its own.",
+            )
+
+
+def _take(journal: Journal, job: Job, identity: JobIdentity, resume: bool, task: Task | None) -> None:
     """The output folder, for the whole job or for one task of it."""
-    identity = job_identity(job, _inputs(job), weights_digest(job))
     if task is None:
         journal.open(identity, job.sequences, resume, job.output.replace)
     elif task.name == "prepare":
         journal.begin_task(identity, job.sequences, job.output.replace)
     else:
-        journal.join_task(identity, alone=task.name != "frames")
+        journal.join_task(identity, job.sequences, alone=task.name != "frames")
 
 
 def _working_size(journal: Journal, job: Job, footage: Footage) -> tuple[int, int]:
@@ -90,20 +135,9 @@ def _check_chunk(shot: Shot) -> None:
 
 
 def _inputs(job: Job) -> list[Path]:
-    """Every input file of a job, found by name: for the digest that tells one job's folder from another's."""
-    named = [job.plate.path, *(mask.path for mask in job.masks)]
-    named += [job.clean_plate.path] if job.clean_plate else []
-    named += [job.camera.path] if job.camera.path else []
-    named += [] if job.model.weights in ("auto", "random") else [job.model.weights]
-    return [file for name in named for file in _files_of(Path(name))]
-
-
-def _files_of(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-        return
-    folder, prefix = (path, "") if path.is_dir() else (path.parent, path.name)
-    for mark in "%#@[":
-        prefix = prefix.split(mark)[0]
-    if folder.is_dir():
-        yield from (entry for entry in folder.iterdir() if entry.name.startswith(prefix) and entry.is_file())
+    """Every input file of a job: for the digest that tells one job's folder from another's."""
+    clips = [job.plate.path, *(mask.path for mask in job.masks)]
+    clips += [job.clean_plate.path] if job.clean_plate else []
+    files = [file for clip in clips for file in files_of_clip(clip)]
+    files += [Path(job.camera.path)] if job.camera.path else []
+    return files + ([] if job.model.weights in ("auto", "random") else [Path(job.model.weights)])

@@ -19,6 +19,7 @@ from penumbra.pipeline.shot import CleanSource, Shot, in_order
 from penumbra.storage import flush_files
 from penumbra.threads import thread_count
 from penumbra.track import CameraTrack, locked_camera, read_homographies, track_camera
+from penumbra.unrest import OUTSIDE
 from penumbra.working import load_working_clip, measure_peak, working_clip
 
 NOISE_SAMPLES = 7
@@ -31,28 +32,33 @@ def read_frames(shot: Shot) -> None:
         shot.small.create()
         frames = shot.footage.frames
 
-        def shrink_frame(index: int) -> tuple[list[bool], bool, bool]:
+        def shrink_frame(index: int) -> tuple[list[float], bool, bool]:
             plate, masks = shot.plate.read(frames[index]), shot.masks_at(frames[index])
             shot.small.add(index, plate, masks)
-            present = [bool(mask.coverage.max() > 0) for mask in masks]
+            present = [float(mask.coverage.max()) for mask in masks]
             return present, plate.unresolved is not None, bool(plate.pixels.max() > shot.largest)
 
         results = list(in_order(shot, shrink_frame, len(frames)))
-        present = np.array([row for row, _, _ in results])
+        largest = np.array([row for row, _, _ in results]).max(axis=0)
         shot.small.flush()
         facts = {
-            "present": present.any(axis=0).tolist(),
+            "largest": largest.tolist(),
             "not_finite": [frames[i] for i, (_, bad, _) in enumerate(results) if bad],
             "too_bright": [frames[i] for i, (_, _, over) in enumerate(results) if over],
             "working_size": shot.small.size,
         }
         shot.journal.put("read", facts)
-    for mask, present in zip(shot.job.masks, facts["present"], strict=True):
-        if not present:
+    for mask, largest in zip(shot.job.masks, facts.get("largest", ()), strict=False):
+        if largest >= OUTSIDE:
+            continue
+        if largest > 0:
             raise EmptyMaskError(
-                f"Mask {mask.name} ({mask.path}) is empty on every frame.",
-                "Check its channel, and whether to invert it.",
+                f"Mask {mask.name} ({mask.path}) covers no pixel by more than {largest:.2g}: it seems to hold numbers.",
+                f"Name the object's number with --channel {mask.name}=id:1, or give a mask that reaches white.",
             )
+        raise EmptyMaskError(
+            f"Mask {mask.name} ({mask.path}) is empty on every frame.", "Check its channel, and whether to invert it."
+        )
     if facts["not_finite"]:
         shot.report.warn(
             f"{len(facts['not_finite'])} frames of the plate, the first {facts['not_finite'][0]}, hold values that"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from penumbra import threads
 from penumbra.arrays import largest_of
-from penumbra.clean_plate import CleanPlate
+from penumbra.clean_plate import BLANK, CleanPlate
 from penumbra.color import FloatArray
 from penumbra.errors import StageOrderError
 from penumbra.frames import Footage, Mask
@@ -100,8 +100,13 @@ class Shot:
         return [mask.read(number) for mask in self.masks]
 
     def occupied_at(self, number: int) -> FloatArray:
-        """The largest coverage of any mask at a frame."""
-        return largest_of([mask.coverage for mask in self.masks_at(number)])
+        """The largest coverage of any mask at a frame, and :data:`BLANK` where its file says nothing."""
+        covered = largest_of([mask.coverage for mask in self.masks_at(number)])
+        if self.plate.data(number) != self.footage.canvas or number in self.journal.get("read")["not_finite"]:
+            blank = self.plate.read(number).blank()
+            if blank is not None:
+                covered[blank] = BLANK
+        return covered
 
 
 class CleanSource:
@@ -114,11 +119,20 @@ class CleanSource:
         """Linear H x W x 3, and H x W where it was really seen, at frame ``index``; ``sharp`` as
         :meth:`CleanPlate.at` has it.
         """
+        number, footage = self._shot.footage.frames[index], self._shot.footage
         if self._built is not None:
-            return self._built.at(index, sharp)
-        assert self._shot.clean is not None
-        pixels = self._shot.clean.read(self._shot.footage.frames[index])
-        return pixels, np.ones(pixels.shape[:2], np.float32)
+            pixels, seen = self._built.at(index, sharp)
+        else:
+            assert self._shot.clean is not None
+            pixels = self._shot.clean.read(number)
+            seen = np.ones(pixels.shape[:2], np.float32)
+        data = self._shot.plate.data(number)
+        if data != footage.canvas:
+            # Black as the plate is there, or everything beside it would differ.
+            inside = np.zeros(pixels.shape[:2], np.bool_)
+            inside[data.slices_in(footage.canvas)] = True
+            pixels = np.where(inside[..., None], pixels, np.float32(0))
+        return pixels, seen
 
     def restlessness(self, index: int) -> FloatArray | None:
         """H x W, how much the background moves by itself, in display units; None for the user's own clean plate."""

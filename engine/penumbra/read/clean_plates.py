@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 
 from penumbra.color import FloatArray
-from penumbra.errors import ColorSpaceError, MissingFramesError
+from penumbra.errors import ColorSpaceError, FootageError, FootageNotFoundError, MissingFramesError
 from penumbra.frames import Footage
 from penumbra.job import CleanPlateSettings
 from penumbra.read.clips import Clip, open_clip
@@ -13,7 +15,7 @@ from penumbra.read.encodings import Decoding
 from penumbra.read.fitting import Fit, find_fit
 from penumbra.read.numbering import match_frames
 from penumbra.read.plates import check_color, linear_pixels
-from penumbra.read.sequences import compact_ranges, find_clip
+from penumbra.read.sequences import FileClip, compact_ranges, find_clip
 
 
 class CleanPlateReader:
@@ -60,23 +62,25 @@ class CleanPlateReader:
 def open_clean_plate(settings: CleanPlateSettings, plate: Footage) -> CleanPlateReader:
     """Finds the clean plate's files; frames are matched as a mask's are, one still serves every frame at any offset.
 
+    One file named is a still, too, if it is a frame of the plate, or if fewer than half as many as the plate has frames
+    are numbered like it.
+
     Raises:
         MissingFramesError: it lacks some of the plate's frames.
         FootageError and its other subclasses, ColorSpaceError: as for the plate and for masks.
     """
     files, what = find_clip(settings.path), f"The clean plate {settings.path}"
+    files, told = _as_meant(files, settings.path, plate, what)
     movie = open_clip(files) if files.movie is not None else None
     own = movie.numbers if movie is not None else tuple(files.files)
     numbering = match_frames(files, own, plate, None if files.still else settings.offset, what)
     try:
         if numbering.missing:
             lacking = compact_ranges(numbering.missing)
-            raise MissingFramesError(
-                f"{what} lacks frames {lacking} of the plate.",
-                "Render them; a still for all frames must have no file beside it whose name differs by a number alone.",
-            )
+            raise MissingFramesError(f"{what} lacks frames {lacking} of the plate.", "Render them, or give one still.")
         clip = movie or open_clip(files, sorted(set(numbering.source.values())))
         decoding, warnings = _decoding(settings, clip, plate)
+        warnings = told + warnings
         fit = find_fit(clip.display, plate, what)
         first = next(iter(numbering.source.values()))
         if not fit.covers(clip.data(first, clip.color)):
@@ -86,6 +90,25 @@ def open_clean_plate(settings: CleanPlateSettings, plate: Footage) -> CleanPlate
             movie.close()
         raise
     return CleanPlateReader(clip, numbering.source, fit, decoding, numbering.warnings + fit.warnings + warnings)
+
+
+def _as_meant(files: FileClip, path: str, plate: Footage, what: str) -> tuple[FileClip, tuple[str, ...]]:
+    """One file named that is a frame of the plate, or of a few that are numbered alike, is a still."""
+    whole = FileClip(plate.path, plate.path)
+    with suppress(FootageNotFoundError):  # which the plate's reader has to say
+        whole = find_clip(plate.path)
+    of_plate = bool(set(files.files.values()) & set(whole.files.values()))
+    if files.movie is None and Path(path).is_file():
+        if of_plate or 1 < 2 * len(files.files) < len(plate.frames):
+            still = FileClip(path, Path(path).name, {1: Path(path)}, still=True)
+            alike = len(files.files) > 1
+            return still, (f"{what} serves every frame, and no file numbered like it does.",) if alike else ()
+        return files, ()
+    if of_plate or (files.movie is not None and files.movie == whole.movie):
+        raise FootageError(
+            f"{what} is the plate itself.", "Name one frame of it that shows the background alone, or leave it out."
+        )
+    return files, ()
 
 
 def _decoding(settings: CleanPlateSettings, clip: Clip, plate: Footage) -> tuple[Decoding, tuple[str, ...]]:

@@ -254,7 +254,13 @@ def _open(file: Path, frame: int) -> Any:
         raise UnreadableError(f"{_called(file, frame)} is not there any more.", RESTORE) from error
     image = oiio.ImageInput.open(str(file), config)
     if image is None:
-        raise _unreadable(file, frame, _told_by(oiio))
+        problem = _told_by(oiio)
+        if "format reader" in problem:
+            raise UnreadableError(
+                f"{_called(file, frame)} is no picture in a format that can be read.",
+                "Check the path, or save it as EXR, DPX, TIFF or PNG.",
+            )
+        raise _unreadable(file, frame, problem)
     return image
 
 

@@ -88,7 +88,8 @@ def open_mask(settings: MaskSettings, plate: Footage) -> MaskReader:
     """Finds a mask's files, its form and which of its frames are whose; see :func:`numbering.match_frames`.
 
     Masks are data: no colour conversion; integers over their maximum, movies as luma with its range expanded, clipped
-    to [0, 1]. ``auto`` takes alpha if some sampled frame's alpha is not all 1, else luminance. ``id:VALUE`` compares
+    to [0, 1]. ``auto`` takes alpha if some sampled frame's alpha is not all 1, and not all
+    of it is 0 where the colour is not, else luminance. ``id:VALUE`` compares
     the first channel as stored (movies: 8-bit), ``color:RRGGBB`` the colours as 8-bit.
 
     Raises:
@@ -115,7 +116,7 @@ def _form(settings: MaskSettings, clip: Clip, used: tuple[int, ...], what: str) 
     kind, _, value = settings.channel.partition(":")
     alpha = next(((name,) for name in clip.channels if is_alpha(name)), ())
     if kind == "auto":
-        kind = "alpha" if alpha and _varies(clip, alpha, used) else "luminance"
+        kind = "alpha" if alpha and _tells(clip, alpha, used) else "luminance"
     if kind == "alpha":
         if not alpha:
             raise _no_channel(clip, "alpha", what)
@@ -129,10 +130,17 @@ def _form(settings: MaskSettings, clip: Clip, used: tuple[int, ...], what: str) 
     return _or_choose(clip, "color", what), _is_color(value)
 
 
-def _varies(clip: Clip, alpha: tuple[str, ...], used: tuple[int, ...]) -> bool:
-    """Some of a few frames spread over the clip has an alpha that is not all 1."""
+def _tells(clip: Clip, alpha: tuple[str, ...], used: tuple[int, ...]) -> bool:
+    """Of a few frames spread over the clip some alpha is not all 1, and not all of it 0 where the colour is not."""
     steps = np.unique(np.linspace(0, len(used) - 1, _SAMPLES).round().astype(int))
-    return any(bool((_first(clip.values(used[step], alpha)) != 1).any()) for step in steps)
+    chosen = [used[step] for step in steps]
+    shown = [_first(clip.values(number, alpha)) for number in chosen]
+    if any(values.any() for values in shown):
+        return any(bool((values != 1).any()) for values in shown)
+    try:
+        return not any(bool(_luminance(clip.values(number, clip.luma)).any()) for number in chosen)
+    except FootageError:  # several channels, or none, could be meant
+        return True
 
 
 def _named(clip: Clip, value: str, what: str) -> tuple[str, ...]:

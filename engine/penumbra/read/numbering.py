@@ -54,7 +54,7 @@ def _find_shift(
     if shift == 0 or not (movie_on_sequence or as_many_on_movie or not shared):
         return 0, ()
     sentence = f"{what} is numbered {own[0]}-{own[-1]} and the plate {disk[0]}-{disk[-1]}: first is put on first."
-    return shift, (f"{sentence} Give an offset if that is wrong.",)
+    return shift, (f"{sentence} Say otherwise with --offset, or offset in a job file.",)
 
 
 def _frames_on_disk(plate: Footage) -> range:

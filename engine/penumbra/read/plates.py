@@ -47,6 +47,10 @@ class PlateReader:
             unresolved = on_canvas(bad[..., None], data, canvas)[..., 0]
         return Plate(number, placed, data, canvas, unresolved, stored if bad is None else None)
 
+    def data(self, number: int) -> Region:
+        """A frame's own data window."""
+        return self._clip.data(number, self._clip.color)
+
     def close(self) -> None:
         """Frees the file."""
         self._clip.close()

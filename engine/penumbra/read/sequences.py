@@ -68,9 +68,12 @@ IMAGE_SUFFIXES = frozenset(
         "pnm",
     )
 )
-_TOKEN = re.compile(r"%0?(?P<printf>[0-9]{0,3})d|(?P<hashes>#+|@+)|\[-?(?P<bracket>[0-9]+)--?[0-9]+\]")
+_TOKEN = re.compile(
+    r"%0?(?P<printf>[0-9]{0,3})d|(?P<hashes>#+|@+)|\[(?P<first>-?(?P<bracket>[0-9]{1,18}))-(?P<last>-?[0-9]{1,18})\]"
+)
 _MOST_DIGITS = 18  # of a frame number; what is longer counts something else
 _MOST_NUMBERS = 16  # of one name that may be its frame number
+_FRAME_DIGITS = 3  # that a frame number mostly has; an object's, an eye's or a tile's has fewer
 _MOST_SPOKEN = 12  # ranges of a list in a sentence
 # A minus belongs to the number only after a separator: shot-0005 is frame 5, shot.-0005 is frame -5.
 _NUMBER = re.compile(r"(?:(?<=[._ ])-|^-)?[0-9]+")
@@ -96,11 +99,12 @@ class FileClip:
 
 @dataclass(frozen=True)
 class NamePattern:
-    """A file name around its frame number, ``width`` digits or more."""
+    """A file name around its frame number, ``width`` digits or more; ``span``: the first and the last one meant."""
 
     prefix: str
     suffix: str
     width: int
+    span: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         return f"{self.prefix}%0{self.width}d{self.suffix}" if self.width > 1 else f"{self.prefix}%d{self.suffix}"
@@ -114,13 +118,15 @@ class NamePattern:
         middle = name[len(self.prefix) : len(name) - len(self.suffix)]
         if not re.fullmatch(rf"-?[0-9]{{1,{_MOST_DIGITS}}}", middle):
             return None
-        return int(middle) if _padded(middle, self.width) else None
+        number = int(middle)
+        within = self.span is None or self.span[0] <= number <= self.span[1]
+        return number if within and _padded(middle, self.width) else None
 
 
 def parse_pattern(name: str) -> NamePattern | None:
     """The pattern a file name spells (``%04d``, ``%d``, ``####``, ``@@@@``, ``[1001-1100]``), None if it has no token.
 
-    Of several tokens the last one counts.
+    The last one means these frames alone. Of several tokens the last one counts.
     """
     tokens = list(_TOKEN.finditer(name))
     if not tokens:
@@ -129,7 +135,8 @@ def parse_pattern(name: str) -> NamePattern | None:
     width = (
         int(token["printf"] or 1) if token["printf"] is not None else len(token["hashes"] or token["bracket"] or "#")
     )
-    return NamePattern(name[: token.start()], name[token.end() :], max(width, 1))
+    span = (int(token["first"]), int(token["last"])) if token["bracket"] else None
+    return NamePattern(name[: token.start()], name[token.end() :], max(width, 1), span)
 
 
 def find_clip(path: str) -> FileClip:
@@ -242,13 +249,19 @@ def _clip_of_file(path: str, where: Path) -> FileClip:
 
 
 def _clip_around(path: str, where: Path, alike: Alike, taken: AbstractSet[Path]) -> FileClip:
-    """The largest sequence that a file is one of, of files that are not taken; itself where there is none."""
+    """The sequence that a file is one of, of files that are not taken; itself where there is none.
+
+    The last number of its name that others differ by is its frame: in ``mask0_0001`` not the object's. Where that has
+    fewer digits than frames have, it is the eye of ``view.0001.2`` if fewer differ by it than by one that has as many.
+    """
     found = [(pattern, _numbered(pattern, entries)) for pattern, entries in _possible_patterns(where, alike, taken)]
     found = [(pattern, files) for pattern, files in found if where in files.values()]
     if not found:
         return FileClip(path, where.name, {1: where}, still=True)
-    # max keeps the first of equals, and the last number of the name comes first.
-    pattern, files = max(found, key=lambda item: len(item[1]))
+    # The last number of the name comes first.
+    several = [item for item in found if len(item[1]) > 1] or found[:1]
+    longer = [item for item in several if item[0].width >= _FRAME_DIGITS and len(item[1]) > len(several[0][1])]
+    pattern, files = longer[0] if longer and several[0][0].width < _FRAME_DIGITS else several[0]
     return FileClip(path, str(pattern), files, pattern.width, still=len(files) == 1)
 
 
@@ -283,18 +296,22 @@ def _possible_patterns(where: Path, alike: Alike, taken: AbstractSet[Path]) -> I
 def _width(digits: str, prefix: str, suffix: str, siblings: Iterable[Path]) -> int:
     """Digits of the padding: the name's own where it begins with 0, else what the sequence's padded or shortest has."""
     plain = digits.lstrip("-")
+    texts = [text for entry in siblings if (text := _number_between(entry.name, prefix, suffix))]
+    if plain != digits and any(len(text) == len(digits) and text.startswith("0") for text in texts):
+        # As printf counts the sign, -003 stands beside 0000.
+        return len(digits)
     if plain.startswith("0") and len(plain) > 1:
         return len(plain)
-    texts = [text for entry in siblings if (text := _digits_between(entry.name, prefix, suffix))]
+    texts = [text.lstrip("-") for text in texts]
     zeros = {len(text) for text in texts if text.startswith("0") and len(text) > 1 and len(text) <= len(plain)}
     return max(zeros) if zeros else min([len(text) for text in texts] or [len(plain)])
 
 
-def _digits_between(name: str, prefix: str, suffix: str) -> str:
+def _number_between(name: str, prefix: str, suffix: str) -> str:
     if not (name.startswith(prefix) and name.endswith(suffix) and len(name) > len(prefix) + len(suffix)):
         return ""
-    middle = name[len(prefix) : len(name) - len(suffix)].removeprefix("-")
-    return middle if re.fullmatch("[0-9]+", middle) else ""
+    middle = name[len(prefix) : len(name) - len(suffix)]
+    return middle if re.fullmatch("-?[0-9]+", middle) else ""
 
 
 def _clip_of_folder(path: str, folder: Path) -> FileClip:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from penumbra.errors import CameraError
+from penumbra.errors import CameraError, OutputError
 from penumbra.frames import Footage
 from penumbra.storage import read_text
 from penumbra.track.camera import CameraTrack
@@ -50,7 +50,9 @@ def write_homographies(track: CameraTrack, path: Path, size: tuple[int, int] | N
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise CameraError(f"The camera file {path} cannot be written: {error}.", "Choose another folder.") from error
+        raise OutputError(
+            f"The camera file {path} cannot be written: {error.strerror or error}.", "Choose another folder."
+        ) from error
 
 
 def _to_json(track: CameraTrack, size: Size | None) -> str:

@@ -91,7 +91,7 @@ def _check_free(folder: Path, replace: bool) -> None:
     if not any(folder.iterdir()):
         return
     if not replace:
-        raise OutputError(f"The folder {folder} is not empty.", "Choose another folder, or ask to replace the sample.")
+        raise OutputError(f"The folder {folder} is not empty.", "Choose another folder, or use --replace.")
     meta = folder / "meta.json"
     if not (meta.is_file() and _MADE_BY in meta.read_text(encoding="utf-8", errors="replace")):
         raise OutputError(f"The folder {folder} holds something else than a sample.", "Choose another folder.")

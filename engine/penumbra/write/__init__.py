@@ -3,7 +3,7 @@
 from penumbra.storage import sweep_temporaries
 from penumbra.write.clean_sequence import write_clean_frame
 from penumbra.write.combined import write_combined
-from penumbra.write.composites import write_composites
+from penumbra.write.composites import COMPOSITES, write_composites
 from penumbra.write.files import frame_path, prepare_output, refuse_links
 from penumbra.write.frame_writer import FrameWriter
 from penumbra.write.manifest import frame_entry, load_manifest, write_manifest
@@ -12,6 +12,7 @@ from penumbra.write.previews import keep_pictures, preview_paths, sketch_picture
 from penumbra.write.verify import FrameVerdict, verify_frame
 
 __all__ = [
+    "COMPOSITES",
     "FrameVerdict",
     "FrameWriter",
     "frame_entry",

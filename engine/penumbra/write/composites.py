@@ -21,6 +21,7 @@ WRITERS: dict[str, Callable[[LayerGraph, Path], str]] = {
     "layers.lua": lambda graph, folder: import_table(graph),
 }
 """File name in the output folder -> what writes its text, given the folder's absolute path."""
+COMPOSITES = tuple(WRITERS)
 
 
 def write_composites(folder: Path, graph: LayerGraph, named: Path | None = None) -> None:
