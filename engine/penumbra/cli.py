@@ -397,9 +397,9 @@ def pretrain(
     def work(on_event: OnEvent) -> None:
         from penumbra.allocation import keep_freed_memory
         from penumbra.training.clip_pool import ClipSettings
+        from penumbra.training.pretrain import kept_settings, read_settings
         from penumbra.training.pretrain import preset as settings_of
         from penumbra.training.pretrain import pretrain as train
-        from penumbra.training.pretrain import read_settings
 
         keep_freed_memory()
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
@@ -413,6 +413,14 @@ def pretrain(
             "clips": ClipSettings(tuple(str(path) for path in clips), clip_share) if clips else None,
         }
         chosen = read_settings(known) if known else settings_of(preset or "cpu")
+        if made.is_file():
+            asked = read_settings(settings) if settings else settings_of(preset) if preset else chosen
+            asked = replace(asked, start=changes["start"] or chosen.start, clips=changes["clips"] or chosen.clips)
+            if kept := kept_settings(chosen, asked):
+                logging.getLogger(__name__).warning(
+                    "%s keeps what its first start fixed, not as asked now: %s. For others start another run from its"
+                    " weights (--start).", run_folder, ", ".join(kept),
+                )  # fmt: skip
         reporter = Reporter(on_event)
         with _stoppable(reporter, watch_stdin=False):
             asked = replace(chosen, **{key: value for key, value in changes.items() if value is not None})

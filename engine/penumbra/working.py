@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -27,6 +27,9 @@ ARRAYS = ("frames", "masks", "luma", "occupied")
 RESTLESS = 8 / 255  # display units of a background's own motion that halve what its reconstruction counts
 OVERWHELMING = 2  # times what is certain elsewhere, that it must be where the background moves: as foam hardly is
 RESTLESS_FROM = (0.8 / 255, 1.6 / 255)  # the same, from which on a difference needs to be certain, and must be
+# Share of a frame that may be highlights; what the brightest of the rest becomes in luma proxies of clips that are
+# brighter than white; every so many pixels of a frame tell.
+HIGHLIGHTS, WHITE, EXPOSED = 0.1, 0.8, 4
 OCCUPIED = 0.04  # mask coverage from which a pixel counts as inside
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -44,7 +47,8 @@ class SmallClip:
     """Small versions of every plate and mask frame, as .npy files in a folder.
 
     ``frames`` (N, h, w, 3) scene-linear, ``masks`` (N, K, h, w) coverage, both at working size; ``luma`` uint8 and
-    ``occupied`` bool (N, ph, pw) proxies for tracking, at most 960 pixels wide, display-encoded.
+    ``occupied`` bool (N, ph, pw) proxies for tracking, at most 960 pixels wide, display-encoded; ``occupied`` also
+    where a frame's file says nothing.
     """
 
     def __init__(self, folder: Path, count: int, objects: int, canvas: Region, size: tuple[int, int]) -> None:
@@ -76,8 +80,10 @@ class SmallClip:
         """One of the arrays as a memory map."""
         return open_array(self.folder / f"{name}.npy", mode)
 
-    def add(self, index: int, plate: Plate, masks: Sequence[Mask]) -> None:
-        """Writes the small versions of one frame. Different frames may be added from different threads."""
+    def add(self, index: int, plate: Plate, masks: Sequence[Mask], exposure: float = 1.0) -> None:
+        """Writes the small versions of one frame, the luma by ``exposure`` (:func:`tracking_exposure`). Different
+        frames may be added from different threads.
+        """
         height, width = self.size
         self._put("frames", index, shrink(plate.pixels, (height, width)))
         covered = np.zeros(plate.pixels.shape[:2], np.float32)
@@ -89,13 +95,31 @@ class SmallClip:
         blank = plate.blank()
         if blank is not None:
             covered[blank] = 1
-        luma = shrink(plate.pixels, self.proxy_size) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+        luma = _luma(shrink(plate.pixels, self.proxy_size)) * np.float32(exposure)
         encoded = srgb_encode(np.clip(luma, 0, 1).astype(np.float32))
         self._put("luma", index, np.round(encoded * 255).astype(np.uint8))
         self._put("occupied", index, shrink(covered, self.proxy_size) > OCCUPIED)
 
     def _put(self, name: str, index: int, value: NDArray[np.generic]) -> None:
         self.array(name, "r+")[index] = value
+
+
+def tracking_exposure(plates: Iterable[Plate]) -> float:
+    """What linear light of a clip is multiplied by for its luma proxies, from some of its frames: 1, but where more
+    than a few highlights lie above white, which would leave nothing there to be tracked.
+    """
+    bright = []
+    for plate in plates:
+        blank, luma = plate.blank(), _luma(plate.pixels[::EXPOSED, ::EXPOSED])
+        told = luma if blank is None else luma[~blank[::EXPOSED, ::EXPOSED]]
+        if told.size:
+            bright.append(float(np.quantile(told, 1 - HIGHLIGHTS)))
+    usual = float(np.median(bright)) if bright else 0.0
+    return 1.0 if usual <= 1 else WHITE / usual
+
+
+def _luma(pixels: FloatArray) -> FloatArray:
+    return np.asarray(pixels @ np.array([0.2126, 0.7152, 0.0722], np.float32), np.float32)
 
 
 def measure_peak(small: SmallClip) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Sequence, Tuple
 
 from penumbra.layer_graph import LayerGraph
-from penumbra.nuke_script import COLUMN, ROW, ScriptNode, chain, expression, quoted, script_text
+from penumbra.nuke_script import COLUMN, ROW, ScriptNode, chain, evaluates, expression, quoted, script_text
 
 RECOMPOSITION, ONE_LAYER, WITHOUT, CLEAN, DIFFERENCE = (
     "recomposition",
@@ -67,7 +67,7 @@ def layers_inside(graph: LayerGraph) -> str:
         (0, row + 2 * ROW),
     )
     out = ScriptNode("Output", "Output1", (), (shown,), (0, row + 3 * ROW))
-    label = f"{graph.first}-{graph.last}, {graph.space}"
+    label = f"{graph.first}-{graph.last}, {_space(graph)}"
     group = ScriptNode("Group", LAYERS, (("label", quoted(label)),), (None,), (0, ROW), (out,))
     return script_text([group])
 
@@ -76,7 +76,13 @@ def fingerprint(graph: LayerGraph) -> str:
     """Changes whenever the inner group would be another one."""
     orders = ";".join(f"{span.first}:{','.join(span.objects)}" for span in graph.spans)
     width, height = graph.size
-    return f"1|{','.join(graph.names)}|{graph.first}-{graph.last}|{graph.padding}|{width}x{height}|{orders}"
+    picture = f"{width}x{height}|{graph.pixel_aspect:g}|{_space(graph)}"
+    return f"2|{','.join(graph.names)}|{graph.first}-{graph.last}|{graph.padding}|{picture}|{orders}"
+
+
+def _space(graph: LayerGraph) -> str:
+    """What a label says of the space: a manifest may come from anywhere, and Nuke runs what it finds in a label."""
+    return "" if evaluates(graph.space) else graph.space
 
 
 def _mask(name: str, number: int) -> ScriptNode:

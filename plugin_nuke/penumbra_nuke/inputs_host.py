@@ -15,12 +15,14 @@ from penumbra_nuke.reads import (
     ReadFacts,
     ScriptColor,
     in_one_space,
+    in_working_space,
+    is_absolute,
     is_numbered,
     mask_clip,
     plate_clip,
     space_name,
 )
-from penumbra_nuke.script_host import full_resolution, input_of, value_of
+from penumbra_nuke.script_host import evaluated, full_resolution, input_of, value_of
 from penumbra_nuke.settings import CLEAN_INPUT, Clip, NodeSettings
 
 DATATYPES = {"half": "16 bit half", "float": "32 bit float"}
@@ -61,6 +63,8 @@ def _gather(node: nuke.Group, settings: NodeSettings) -> Gathered:
             plate = Clip(render.clip(PLATE, PLATE, "rgb"), color=named)
         elif settings.color != "auto":
             plate = Clip(plate.path, color=settings.color)
+        else:
+            plate = in_working_space(plate, space_name(color))
         masks = tuple(_mask(settings, index, sources, render, frames) for index in range(len(settings.objects)))
         if clean_source is not None:
             plate, clean = in_one_space(plate, _clean(clean_source, color, render, frames), space_name(color))
@@ -174,7 +178,7 @@ def _facts(read: nuke.Node, frames: FrameRange) -> ReadFacts:
     # An offset of nothing is how Nuke leaves the knob after it was tried.
     frame = str(value_of(read, "frame") or "")
     still = frame == "" or (frame == "0" and value_of(read, "frame_mode") == "offset")
-    file = str(nuke.filename(read) or "").replace("\\", "/")
+    file = _file_of(read)
     # Before its first frame and after its last a Read shows others, which the engine would not guess.
     short = is_numbered(file) and not read.firstFrame() <= frames.first <= frames.last <= read.lastFrame()
     return ReadFacts(
@@ -184,7 +188,15 @@ def _facts(read: nuke.Node, frames: FrameRange) -> ReadFacts:
         premultiplied=bool(value_of(read, "premultiplied")),
         disabled=bool(value_of(read, "disable")),
         shifted=not still or short,
+        stereo=len(nuke.views()) > 1,
     )
+
+
+def _file_of(read: nuke.Node) -> str:
+    """A Read's file as Nuke finds it: a relative name counts from the project's folder."""
+    file = str(nuke.filename(read) or "").replace("\\", "/")
+    folder = "" if is_absolute(file) else evaluated(nuke.root(), "project_directory").rstrip("/")
+    return f"{folder}/{file}" if folder else file
 
 
 def _script_color() -> ScriptColor:

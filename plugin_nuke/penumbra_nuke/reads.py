@@ -38,6 +38,7 @@ class ReadFacts:
     """What decides over a Read: its file after all substitution, and what changes its pixels or frames.
 
     ``shifted``: frames of the script are not those of its files, or not all of those that are needed are its own.
+    ``stereo``: the script has several views, all of which one EXR may hold.
     """
 
     file: str
@@ -46,6 +47,7 @@ class ReadFacts:
     premultiplied: bool = False
     disabled: bool = False
     shifted: bool = False
+    stereo: bool = False
 
 
 def plate_clip(read: ReadFacts, script: ScriptColor, still: bool = False) -> Optional[Clip]:
@@ -69,15 +71,27 @@ def mask_clip(read: ReadFacts, channel: Optional[str]) -> Optional[Clip]:
     return Clip(read.file)
 
 
-def in_one_space(plate: Clip, clean: Clip, working: str) -> Tuple[Clip, Clip]:
-    """Plate and own clean plate, both in the space the script sees them in: left to their headers, a tag on one of them
-    alone would part them. ``working``: as :func:`space_name` has it; a name only the script knows is left out.
+def in_working_space(plate: Clip, working: str) -> Clip:
+    """The plate in the space the script sees it in: most files have no tag, and Nuke heeds none. ``working``: as
+    :func:`space_name` has it; a name only the script knows is left out.
     """
-    if plate.color == "auto" and working in _KNOWN_SPACES.values():
-        plate = replace(plate, color=working)
+    known = plate.color == "auto" and working in _KNOWN_SPACES.values()
+    return replace(plate, color=working) if known else plate
+
+
+def in_one_space(plate: Clip, clean: Clip, working: str) -> Tuple[Clip, Clip]:
+    """Plate and own clean plate, both as :func:`in_working_space` has it: left to their headers, a tag on one of them
+    alone would part them.
+    """
+    plate = in_working_space(plate, working)
     if clean.color == "auto":
         clean = replace(clean, color=working if plate.color == CODED else plate.color)
     return plate, clean
+
+
+def is_absolute(file: str) -> bool:
+    """Whether a name with forward slashes means the same file wherever it is read from."""
+    return bool(re.match(r"/|[A-Za-z]:/", file))
 
 
 def is_numbered(file: str) -> bool:
@@ -97,9 +111,9 @@ def space_name(script: ScriptColor) -> str:
 
 
 def _as_it_is(read: ReadFacts, still: bool = False) -> bool:
-    return (
-        not read.disabled and not read.shifted and (still or is_numbered(read.file)) and "%v" not in (read.file.lower())
-    )
+    changed = read.disabled or read.shifted or read.stereo
+    named = is_absolute(read.file) and "%v" not in read.file.lower()
+    return not changed and named and (still or is_numbered(read.file))
 
 
 def _same(color_space: str, script: ScriptColor) -> bool:

@@ -69,7 +69,7 @@ def _prepare(
     """The shot's folder, its job and the plate; what must be rendered is, unless it was for this very job."""
     own = None if clean is None else clean.facts
     (plate, why), found, ground = all_footage_of(clip.facts, [mask.facts for _, mask in masks], own)
-    color = "auto" if plate is not None else rendered_space(host.project)
+    color = "auto" if plate is not None else rendered_space(host)
     # Of one kind with the plate: either both are files, or both are rendered.
     clean_footage = None if ground is None else ground[0]
     if plate is not None and all(footage is not None for footage, _ in found):

@@ -207,9 +207,15 @@ def _prepare(comp: Composition, chosen: Selection, base: Path, first: int, last:
     """All inputs as files: a Loader's own EXR as they are, everything else by a Saver."""
     tools = [("plate", chosen.plate), *((f"mask-{name}", tool) for name, tool in chosen.masks)]
     tools += [] if chosen.clean is None else [("clean", chosen.clean)]
-    facts = [[name, _name(tool), str(_loader_clip(tool))] for name, tool in tools] + [[first, last]]
-    folder = free_folder(base, lambda there: recall_plate(there, facts) is not None)
-    known = recall_plate(folder, facts)
+    facts = _facts(tools, first, last)
+    if facts is None:
+        _say("Which clip these tools show cannot be told, so a run that is stopped begins anew.")
+
+    def recall(there: Path) -> Optional[Footage]:
+        return None if facts is None else recall_plate(there, facts)
+
+    folder = free_folder(base, lambda there: recall(there) is not None)
+    known = recall(folder)
     if known is not None:
         _say("Going on with what was rendered for the run that was stopped.")
         return folder, folder / INPUTS_FOLDER / "job.json", known
@@ -225,8 +231,17 @@ def _prepare(comp: Composition, chosen: Selection, base: Path, first: int, last:
     plate = found["plate"]
     # Values come back as they went, whatever the composition holds: the layers recompose in its own space.
     job_file = write_job(folder, make_job(plate, "auto", masks, found.get("clean")))
-    remember_plate(folder, facts, plate)
+    if facts is not None:
+        remember_plate(folder, facts, plate)
     return folder, job_file, plate
+
+
+def _facts(tools: List[Tuple[str, Tool]], first: int, last: int) -> Optional[List[Any]]:
+    """What tells these inputs from all others; None where nothing does: every clip's composition has a MediaIn1."""
+    clips = [_loader_clip(tool) for _, tool in tools]
+    if None in clips:
+        return None
+    return [*([name, _name(tool), str(clip)] for (name, tool), clip in zip(tools, clips)), [first, last]]
 
 
 def _own_files(tool: Tool, first: int, last: int) -> Optional[Footage]:
@@ -244,7 +259,9 @@ def _own_files(tool: Tool, first: int, last: int) -> Optional[Footage]:
 
 
 def _loader_clip(tool: Tool) -> Optional[Tuple[str, int, int, int]]:
-    """Path, first number, count and the time it stands at, of a Loader with one untrimmed clip that is not looped."""
+    """Path, first number, count and the time it stands at, of a Loader with one untrimmed clip that is not looped, and
+    whose channels are the file's own.
+    """
     attributes = tool.GetAttrs()
     if attributes.get("TOOLS_RegID") != "Loader" or attributes.get("TOOLB_PassThrough"):
         return None
@@ -255,12 +272,19 @@ def _loader_clip(tool: Tool) -> Optional[Tuple[str, int, int, int]]:
     paths = told("TOOLST_Clip_Name")
     plain = not any(any(told(f"TOOL{key}")) for key in _CHANGES)
     numbers = [told(key) for key in ("TOOLIT_Clip_StartFrame", "TOOLIT_Clip_Length", "TOOLNT_Clip_Start")]
-    if len(paths) != 1 or not plain or any(len(values) != 1 for values in numbers):
+    if len(paths) != 1 or not plain or any(len(values) != 1 for values in numbers) or _mapped(tool):
         return None
     start, length, at = (int(values[0]) for values in numbers)
     return str(paths[0]), start, length, at
 
 
+def _mapped(tool: Tool) -> bool:
+    """Whether a Loader takes other channels of an EXR than its R, G, B and A, or another part of it."""
+    told = ((tool.GetInput(f"Clip1.OpenEXRFormat.{name}"), own) for name, own in _OWN_CHANNELS.items())
+    return any(value not in (None, "", own) for value, own in told)
+
+
+_OWN_CHANNELS = {"RedName": "R", "GreenName": "G", "BlueName": "B", "AlphaName": "A", "Part": ""}
 _CHANGES = ("IT_Clip_TrimIn", "IT_Clip_ExtendFirst", "IT_Clip_ExtendLast", "BT_Clip_Loop", "BT_Clip_Reverse")
 
 

@@ -9,7 +9,7 @@ from typing import Dict, List, Optional, Tuple
 from penumbra.layer_graph import BACKGROUND, LayerGraph
 from penumbra_resolve.api import Folder, MediaPool, MediaPoolItem, TimelineItem
 from penumbra_resolve.sources import Footage, Framing, rate_of
-from penumbra_resolve.timeline_host import Host, HostError, OnTrack
+from penumbra_resolve.timeline_host import LAYER_TRACK, Host, HostError, OnTrack
 
 BIN = "Penumbra"
 
@@ -83,7 +83,7 @@ def _fill_track(
     if not host.timeline.AddTrack("video") or int(host.timeline.GetTrackCount("video")) != track:
         raise HostError("Resolve adds no video track.", "Unlock the timeline, and run the script again.")
     same = len(set(occupants)) == 1
-    host.timeline.SetTrackName("video", track, f"Penumbra {occupants[0] if same else f'place {track}'}")
+    host.timeline.SetTrackName("video", track, f"{LAYER_TRACK}{occupants[0] if same else f'place {track}'}")
     spans = [(graph.first, graph.last, occupants[0])] if same else _spans(graph, occupants)
     items: List[TimelineItem] = []
     for first, last, name in spans:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Tuple
 
 from penumbra.errors import FootageError, JobError
-from penumbra_resolve.api import Project
+from penumbra_resolve.api import Project, TimelineItem
 from penumbra_resolve.sources import ClipFacts, Footage
-from penumbra_resolve.timeline_host import Host, HostError, OnTrack, timeline_size
+from penumbra_resolve.timeline_host import Host, HostError, OnTrack, setting, timeline_size
 
 POLL_SECONDS = 0.5
 _PRESET = "Penumbra: what was set before"
@@ -56,7 +56,7 @@ def render_clip(host: Host, clip: OnTrack, folder: Path, name: str, over: ClipFa
         **({"FormatWidth": size[0], "FormatHeight": size[1]} if all(size) else {}),
     }
     try:
-        with _kept_settings(host.project), _alone(host, clip.track):
+        with _kept_settings(host.project), _alone(host, clip.track), _switched_on(clip.item):
             _render(host, {**settings, **({"AlphaMode": 0} if alpha else {})}, name)
         return _rendered(folder, name, first, end - first, size)
     except BaseException:
@@ -64,13 +64,15 @@ def render_clip(host: Host, clip: OnTrack, folder: Path, name: str, over: ClipFa
         raise
 
 
-def rendered_space(project: Project) -> str:
+def rendered_space(host: Host) -> str:
     """The colour space of what Resolve renders, as OpenColorIO names it; raises :class:`JobError` where unknown."""
-    managed = str(project.GetSetting("colorScienceMode") or "")
-    space = str(project.GetSetting("colorSpaceOutput") or "").strip().lower()
-    gamma = str(project.GetSetting("colorSpaceOutputGamma") or "").strip().lower()
-    apart = str(project.GetSetting("separateColorSpaceAndGamma") or "0") == "1"
-    known = _OUTPUT_SPACES.get((space, gamma if apart else ""))
+    managed = setting(host, "colorScienceMode")
+    # With ACES the output is the transform's: of that nothing is guessed, and the two others do not apply.
+    aces = managed.lower().startswith("aces")
+    space = setting(host, "colorAcesODT" if aces else "colorSpaceOutput").strip().lower()
+    gamma = "" if aces else setting(host, "colorSpaceOutputGamma").strip().lower()
+    apart = setting(host, "separateColorSpaceAndGamma") == "1"
+    known = None if aces else _OUTPUT_SPACES.get((space, gamma if apart else ""))
     if known is None or managed == "":
         raise JobError(
             f"This clip must be rendered, and it cannot be told what the project's output {space!r} {gamma!r} is.",
@@ -104,6 +106,26 @@ def _alone(host: Host, track: int) -> Iterator[None]:
     finally:
         for index, enabled in before.items():
             host.timeline.SetTrackEnable("video", index, enabled)
+
+
+@contextmanager
+def _switched_on(item: TimelineItem) -> Iterator[None]:
+    """The clip is on meanwhile: one that is off, as an earlier run leaves it, renders as nothing."""
+    off = _is_off(item)
+    try:
+        if off:
+            item.SetClipEnabled(True)
+        yield
+    finally:
+        if off:
+            item.SetClipEnabled(False)
+
+
+def _is_off(item: TimelineItem) -> bool:
+    try:
+        return item.GetClipEnabled() is False
+    except TypeError:  # a version that has no such method; its objects answer to every name
+        return False
 
 
 def _render(host: Host, settings: Dict[str, object], name: str) -> None:

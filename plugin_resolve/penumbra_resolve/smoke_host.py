@@ -63,10 +63,13 @@ class _Trial:
             ("a clip over another is not placed", self._refuses_overlap),
             ("GetLeftOffset is the first frame used", lambda: int(self._item.GetLeftOffset()) == 2),
             ("GetEnd is not included", lambda: self._item.GetEnd() - self._item.GetStart() == 5),
+            ("left offset, length and right offset make up its Frames", self._adds_up),
             ("items have a unique id", lambda: bool(self._item.GetUniqueId())),
             ("a clip can be switched off", lambda: bool(self._item.SetClipEnabled(False))),
+            ("and tells so", lambda: self._item.GetClipEnabled() is False),
             ("a clip's Resolution has the form 1920x1080", self._shows_size),
             ("the timeline tells its resolution", lambda: self._side("Width") > 0 and self._side("Height") > 0),
+            ("timeline or project tell their colour science", self._tells_colour),
             ("a clip's framing is told, and taken", self._frames),
             ("render codecs of exr are told", lambda: bool(self._project.GetRenderCodecs("exr"))),
             ("a render preset can be kept and loaded", self._keeps_preset),
@@ -75,6 +78,7 @@ class _Trial:
             ("a clip gets a composition", self._composes),
             ("a Loader is added under Lock, and named", self._adds_loader),
             ("it takes a file, and tells of its sequence", self._loads),
+            ("its channels are told as the file's own", self._tells_channels),
             ("a tool has a place in the node graph", self._has_place),
             ("an input takes an expression", self._takes_expression),
             ("a Saver renders its input", self._saves),
@@ -110,6 +114,14 @@ class _Trial:
     def _refuses_overlap(self) -> bool:
         self._append()
         return len(self._timeline.GetItemListInTrack("video", 1)) == 1
+
+    def _adds_up(self) -> bool:
+        told = (self._item.GetLeftOffset(), self._item.GetDuration(), self._item.GetRightOffset())
+        return bool(sum(int(number) for number in told) == COUNT)
+
+    def _tells_colour(self) -> bool:
+        name = "colorScienceMode"
+        return bool(self._timeline.GetSetting(name) or self._project.GetSetting(name))
 
     def _shows_size(self) -> bool:
         return bool(re.match(r"\d+x\d+\Z", str(self._clip.GetClipProperty("Resolution"))))
@@ -173,6 +185,11 @@ class _Trial:
         keys = ("TOOLST_Clip_Name", "TOOLIT_Clip_StartFrame", "TOOLIT_Clip_Length", "TOOLNT_Clip_Start")
         name, *numbers = (next(iter(told[key].values())) for key in keys)
         return str(name).endswith(f"layer.{FIRST}.exr") and [int(n) for n in numbers] == [FIRST, COUNT, 0]
+
+    def _tells_channels(self) -> bool:
+        own = {"RedName": "R", "GreenName": "G", "BlueName": "B", "AlphaName": "A", "Part": ""}
+        told = {name: self._loader.GetInput(f"Clip1.OpenEXRFormat.{name}") for name in own}
+        return all(told[name] in (None, "", channel) for name, channel in own.items())
 
     def _has_place(self) -> bool:
         return len(self._comp.CurrentFrame.FlowView.GetPosTable(self._loader)) >= 2

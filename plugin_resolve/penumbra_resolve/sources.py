@@ -12,7 +12,7 @@ from typing import Any, Mapping, Optional, Sequence, Tuple
 # What the engine reads by itself, to the pixels that are in the file; camera raw and the like Resolve must render.
 SEQUENCE_SUFFIXES = (".exr", ".dpx", ".png", ".tif", ".tiff", ".jpg", ".jpeg")
 MOVIE_SUFFIXES = (".mov", ".mp4", ".mxf", ".mkv", ".m4v", ".webm", ".avi")
-# Resolve's own account of source frames is known to be one off at either end (HOSTS 2.4).
+# Resolve's own account of source frames is known to be one off at either end (HOSTS 2.4): it shows no small changes.
 _SOURCE_SLACK = 2
 _RATE_SLACK = 0.01
 _ASPECT_SLACK = 0.01
@@ -34,9 +34,10 @@ class ClipFacts:
     """A clip on a timeline as Resolve tells of it.
 
     ``path``: ``File Path`` of its media, empty where there is none. ``start``: its first frame on the timeline;
-    ``duration`` and ``left_offset`` in frames; ``source_span`` frames of media between its ends; ``rate`` and
-    ``timeline_rate`` as Resolve spells them; ``effects``: Fusion compositions on it. ``size`` and ``timeline_size``:
-    width and height in pixels, (0, 0) where unknown; ``framing``: what of :data:`FRAMING` is not at rest.
+    ``duration`` in frames, ``left_offset`` and ``right_offset``: by how many it could be longer; ``source_span`` frames
+    of media between its ends; ``media_frames``: all there are, 0 where unknown; ``rate`` and ``timeline_rate`` as
+    Resolve spells them; ``effects``: Fusion compositions on it. ``size`` and ``timeline_size``: width and height in
+    pixels, (0, 0) where unknown; ``framing``: what of :data:`FRAMING` is not at rest.
     """
 
     name: str
@@ -44,7 +45,9 @@ class ClipFacts:
     start: int
     duration: int
     left_offset: int
+    right_offset: int
     source_span: int
+    media_frames: int
     rate: str
     timeline_rate: str
     effects: int = 0
@@ -56,6 +59,11 @@ class ClipFacts:
     def end(self) -> int:
         """The frame after its last."""
         return self.start + self.duration
+
+    @property
+    def whole_length(self) -> int:
+        """Frames of the clip stretched to all of its media: at its own speed, and no other, as many as that has."""
+        return self.left_offset + self.duration + self.right_offset
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,8 @@ def footage_of(clip: ClipFacts) -> Found:
         return None, f"its media has {clip.rate} frames per second, the timeline {clip.timeline_rate}"
     if abs(clip.source_span - clip.duration) > _SOURCE_SLACK:
         return None, "its speed was changed"
+    if clip.whole_length != clip.media_frames:
+        return None, f"its speed was changed: all of it would be {clip.whole_length} frames, not {clip.media_frames}"
     pattern, first = parsed
     return Footage(pattern, first + clip.left_offset, clip.start, clip.duration), ""
 

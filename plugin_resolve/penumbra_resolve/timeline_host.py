@@ -9,6 +9,9 @@ from penumbra.errors import JobError, PenumbraError
 from penumbra_resolve.api import Project, Resolve, Timeline, TimelineItem
 from penumbra_resolve.sources import ClipFacts, framing_of, is_clean_plate, object_name, size_of
 
+# What the names of the tracks that hold layers begin with.
+LAYER_TRACK = "Penumbra "
+
 
 class HostError(PenumbraError):
     """Resolve refused something, or lacks what is needed."""
@@ -64,7 +67,28 @@ def current_clip(host: Host) -> OnTrack:
     if track is None:
         raise HostError(f"{item.GetName()!r} lies on no video track.", "Put the playhead on the clip itself.")
     found = _on_track(host, track, item)
-    return _below(host, found) if _helps(host, track) else found
+    if _is_layer(host, track):
+        found = _under_layers(host, found)
+    return _below(host, found) if _helps(host, found.track) else found
+
+
+def _under_layers(host: Host, layer: OnTrack) -> OnTrack:
+    """What would be under the playhead without the layers of an earlier run, one of which is."""
+    first, end = layer.facts.start, layer.facts.end
+    under = [
+        (track, item)
+        for track, item in _items(host)
+        if not _is_layer(host, track)
+        and host.timeline.GetIsTrackEnabled("video", track)
+        and item.GetStart() <= first
+        and item.GetEnd() >= end
+    ]
+    if not under:
+        raise JobError(
+            f"The playhead is on {layer.facts.name!r}, a layer of an earlier run, and no clip lies there.",
+            "Put the playhead on the clip itself, and switch its track on.",
+        )
+    return _on_track(host, *under[-1])
 
 
 def _below(host: Host, mask: OnTrack) -> OnTrack:
@@ -72,7 +96,7 @@ def _below(host: Host, mask: OnTrack) -> OnTrack:
     below = [
         _on_track(host, track, item)
         for track, item in _items(host)
-        if track < mask.track and not _helps(host, track) and _meet(item, mask)
+        if track < mask.track and not _helps(host, track) and not _is_layer(host, track) and _meet(item, mask)
     ]
     if len(below) != 1:
         raise JobError(
@@ -88,6 +112,11 @@ def _mask_of(host: Host, track: int) -> Optional[str]:
 
 def _helps(host: Host, track: int) -> bool:
     return bool(_mask_of(host, track)) or is_clean_plate(host.timeline.GetTrackName("video", track) or "")
+
+
+def _is_layer(host: Host, track: int) -> bool:
+    """Whether a track is one that the import made."""
+    return (host.timeline.GetTrackName("video", track) or "").startswith(LAYER_TRACK)
 
 
 def _meet(item: TimelineItem, clip: OnTrack) -> bool:
@@ -127,10 +156,12 @@ def clean_clip(host: Host, plate: OnTrack) -> Optional[OnTrack]:
 
 def timeline_size(host: Host) -> Tuple[int, int]:
     """Width and height of the timeline's picture; (0, 0) where Resolve does not tell."""
-    names = ("timelineResolutionWidth", "timelineResolutionHeight")
-    # A timeline that has none of its own has the project's.
-    width, height = (host.timeline.GetSetting(name) or host.project.GetSetting(name) for name in names)
-    return size_of(f"{width}x{height}")
+    return size_of(f"{setting(host, 'timelineResolutionWidth')}x{setting(host, 'timelineResolutionHeight')}")
+
+
+def setting(host: Host, name: str) -> str:
+    """A setting of the timeline's own, or, where it has none, the project's."""
+    return str(host.timeline.GetSetting(name) or host.project.GetSetting(name) or "")
 
 
 def _items(host: Host) -> Iterator[Tuple[int, TimelineItem]]:
@@ -154,7 +185,9 @@ def _facts(item: TimelineItem, timeline_rate: str, whole: Tuple[int, int]) -> Cl
         start=int(item.GetStart()),
         duration=int(item.GetEnd()) - int(item.GetStart()),
         left_offset=int(item.GetLeftOffset()),
+        right_offset=int(item.GetRightOffset()),
         source_span=int(item.GetSourceEndFrame()) - int(item.GetSourceStartFrame()),
+        media_frames=_whole(media.GetClipProperty("Frames") if media is not None else ""),
         rate=str(media.GetClipProperty("FPS") if media is not None else timeline_rate),
         timeline_rate=timeline_rate,
         effects=int(item.GetFusionCompCount()),
@@ -162,6 +195,10 @@ def _facts(item: TimelineItem, timeline_rate: str, whole: Tuple[int, int]) -> Cl
         timeline_size=whole,
         framing=framing_of(_properties(item)),
     )
+
+
+def _whole(text: Any) -> int:
+    return int(str(text)) if str(text).isdecimal() else 0
 
 
 def _properties(item: TimelineItem) -> Mapping[str, Any]:

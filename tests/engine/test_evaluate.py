@@ -19,11 +19,13 @@ from penumbra import cli
 from penumbra.color import srgb_decode, srgb_encode
 from penumbra.compositing import over
 from penumbra.errors import FootageNotFoundError, JobError, OutputError
+from penumbra.evaluate import evaluate as run_evaluation
 from penumbra.evaluate import score, table_lines, write_report
 from penumbra.evaluate.baselines import mask_only, median_background, nearest_mask, write_baseline
 from penumbra.evaluate.comparison import telling_frame, true_layer
 from penumbra.evaluate.figures import changed
 from penumbra.evaluate.truth import Truth
+from penumbra.job import ModelSettings
 from penumbra.training import scoring
 from penumbra.training.synth import write_sample
 from penumbra.write import load_manifest
@@ -212,6 +214,15 @@ def test_layers_of_other_names_are_refused_by_name(clip: Path, nearest: Path, tm
     (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(JobError, match=r"has a layer car, and the objects of .* are called obj0, obj1"):
         score(clip, tmp_path / "out")
+
+
+def test_two_clips_of_one_name_are_refused(clip: Path, tmp_path: Path) -> None:
+    shutil.copytree(clip, tmp_path / "another" / clip.name)
+    with pytest.raises(JobError, match=f"Two of the clips are called {clip.name}"):
+        run_evaluation(
+            [clip, tmp_path / "another" / clip.name], tmp_path / "out", [], ModelSettings(), lambda event: None
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_without_truth_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +116,19 @@ def test_settings_that_are_not_understood_are_refused(text: str):
         ('{"precision": "half"}', "precision 'half'"),
         ('{"batch": 0}', "batch 0"),
         ('{"stages": [{"height": 60, "width": 64}]}', "60x64"),
+        ('{"stages": [{"height": 64, "width": 64, "batch": 0}]}', "batch of 0"),
+        ('{"stages": [{"height": 64, "width": 64, "learning_rate": -1}]}', "learning rate of -1"),
+        ('{"learning_rate": 0}', "learning_rate 0"),
+        ('{"minutes": 0}', "minutes 0"),
+        ('{"clip_norm": -1}', "clip_norm -1"),
+        ('{"seed": -1}', "seed -1"),
+        ('{"seed": 9223372036854775807}', "seed 9223372036854775807"),
+        ('{"weight_decay": -1}', "weight_decay -1"),
+        ('{"ema": 2}', "ema 2"),
+        ('{"effect_weight": -5}', "effect_weight -5"),
+        ('{"pool": {"pan": 7}}', "share of 7 groups with a pan"),
+        ('{"pool": {"clean": -2}}', "share of -2 clean groups"),
+        ('{"pool": {"samplers": -2}}', "-2 samplers"),
         ('{"pool": {"objects": [0, 0, 0]}}', "objects"),
         ('{"clips": {"folders": [], "share": 0.5}}', "no folder"),
         ('{"clips": {"folders": ["a"], "share": 2}}', "share of 2"),
@@ -249,6 +264,41 @@ def test_a_run_stopped_in_its_second_stage_goes_on_there(tmp_path: Path):
     resumed.settings = replace(TWO_STAGES, steps=100)
     resumed.train_step()
     assert resumed.stage == 1
+
+
+def test_a_run_that_could_not_begin_takes_other_settings(tmp_path: Path):
+    with pytest.raises(WeightsError, match=r"no weights at .*gone\.safetensors"):
+        pretrain(tmp_path / "run", replace(TINY, steps=1, start=str(tmp_path / "gone.safetensors")))
+    assert pretrain(tmp_path / "run", replace(TINY, steps=1)).step == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"half a file", None])
+def test_a_damaged_checkpoint_is_called_damaged(tmp_path: Path, content: bytes | None):
+    pretrain(tmp_path, replace(TINY, steps=1))
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:5000] if content is None else content)
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt is damaged\. Start another run from the last weights"):
+        pretrain(tmp_path, replace(TINY, steps=2))
+
+
+def test_a_full_disk_is_said_and_leaves_the_last_state(tmp_path: Path):
+    code = """
+import resource, sys, torch
+from pathlib import Path
+from penumbra.training.saved import save_state
+path = Path(sys.argv[1])
+save_state({"weights": torch.ones(100)}, path)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    save_state({"weights": torch.zeros(1_000_000)}, path)
+except OSError as error:
+    print(error.strerror)
+"""
+    path = tmp_path / "state.pt"
+    said = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "File too large"
+    assert torch.load(path, weights_only=True)["weights"].sum() == 100
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_checkpoint_of_before_there_were_stages_is_read(tmp_path: Path):

@@ -9,7 +9,7 @@ import pytest
 from penumbra.color import DisplayEncoding
 from penumbra.errors import Stopped
 from penumbra.frames import Mask, Plate, Region, WorkingClip
-from penumbra.working import SmallClip, working_clip
+from penumbra.working import SmallClip, tracking_exposure, working_clip
 
 SIZE, COUNT = (64, 96), 6
 CANVAS = Region(0, 0, SIZE[1], SIZE[0])
@@ -52,8 +52,7 @@ def test_what_moves_by_itself_counts_less(clip: WorkingClip) -> None:
     assert (clip.valid[OBJECT] == 1).all()
 
 
-def test_a_stop_waits_for_the_frames_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+def test_a_stop_waits_for_the_frames_in_flight(tmp_path: Path) -> None:
     small = SmallClip(tmp_path, COUNT, 1, CANVAS, SIZE)
     small.create()
     begun, ended = [], []
@@ -69,9 +68,34 @@ def test_a_stop_waits_for_the_frames_in_flight(tmp_path: Path, monkeypatch: pyte
 
     with pytest.raises(Stopped) as stopped:
         working_clip(
-            small, range(COUNT), ("figure",), np.zeros((COUNT, 1), np.int64), clean_at, DisplayEncoding(), stop
-        )
+            small, range(COUNT), ("figure",), np.zeros((COUNT, 1), np.int64), clean_at, DisplayEncoding(), stop,
+            threads=2,
+        )  # fmt: skip
     # While the error is still held, and with it what it passed through.
     assert stopped.value
     assert len(begun) < COUNT
     assert sorted(ended) == sorted(begun)
+
+
+def test_only_clips_brighter_than_white_are_tracked_by_less_light(tmp_path: Path) -> None:
+    light = np.random.default_rng(5).uniform(0.05, 0.8, (*SIZE, 1)).astype(np.float32).repeat(3, 2)
+    lamps = light.copy()
+    lamps[:4] = 30
+    window = Region(0, 0, SIZE[1], 8)
+    blank = np.zeros((*SIZE, 3), np.float32)
+    blank[:8] = light[:8] * 20
+
+    def exposure(pixels: np.ndarray, data: Region = CANVAS) -> float:
+        return tracking_exposure(Plate(k, pixels, data, CANVAS) for k in range(3))
+
+    assert exposure(light) == exposure(lamps) == exposure(np.zeros_like(light)) == 1
+    assert exposure(light * 20) == pytest.approx(0.8 / np.quantile(light * 20, 0.9), rel=0.05)
+    assert exposure(blank, window) == pytest.approx(exposure(light * 20), rel=0.1)
+    small = SmallClip(tmp_path, 2, 1, CANVAS, SIZE)
+    small.create()
+    mask = Mask(0, np.zeros(SIZE, np.float32))
+    small.add(0, Plate(0, light, CANVAS, CANVAS), [mask], exposure(light))
+    small.add(1, Plate(1, light * 20, CANVAS, CANVAS), [mask], exposure(light * 20))
+    usual, bright = (np.asarray(small.array("luma")[k], np.float64) for k in range(2))
+    assert np.corrcoef(usual.ravel(), bright.ravel())[0, 1] > 0.98
+    assert bright.std() > 0.8 * usual.std()

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ import fakes.nuke
 from fakes.nuke import _script
 from penumbra.errors import FootageError, JobError, OutputOfAnotherJobError, Stopped
 from penumbra.job import load_job
+from penumbra.layer_graph import layer_graph
 from penumbra_nuke import inputs_host, knobs_host, node_host
+from penumbra_nuke.group_script import fingerprint, layers_inside
+from penumbra_nuke.script_host import read_script
 from plugin_nuke.shots import (
     FIRST,
     FRAMES,
@@ -182,10 +186,61 @@ def test_one_view_of_a_stereo_script_is_rendered(comp):
     gathered(node)
     node["view"].setValue("right")
     gathered(node)
-    assert [call[-1] for call in fakes.nuke.SCRIPT.executed] == [["left"], ["right"]]
+    assert [call[-1] for call in fakes.nuke.SCRIPT.executed] == [["left"]] * 3 + [["right"]] * 3
     node["view"].setValue("centre")
     with pytest.raises(JobError, match="no view 'centre'"):
         gathered(node)
+
+
+def test_nothing_of_a_stereo_script_goes_by_path(comp):
+    """One EXR may hold all views, of which the engine would take the first."""
+    write_image(comp / "clean.exr", picture(0)[0])
+    node = penumbra_node(comp)
+    node.setInput(3, read_node(comp / "clean.exr", 1, 1))
+    fakes.nuke.SCRIPT.views[:] = ["left", "right"]
+    node["view"].setValue("right")
+    plate, masks, _, clean = gathered(node)
+    rendered = [Path(clip.path).parent for clip in (plate, *masks, clean)]
+    assert {folder.parent.name for folder in rendered} == {"from-nuke"}
+    assert [call[-1] for call in fakes.nuke.SCRIPT.executed] == [["right"]] * 4
+
+
+@pytest.mark.parametrize(
+    ("management", "space", "color"),
+    [("Nuke", "linear", "lin_rec709"), ("OCIO", "ACES - ACEScg", "ACEScg"), ("OCIO", "Show Linear", "auto")],
+)
+def test_a_plate_by_path_is_in_the_working_space_where_the_engine_knows_it(comp, management, space, color):
+    node = penumbra_node(comp)
+    fakes.nuke.root()["colorManagement"].setValue(management)
+    fakes.nuke.root()["workingSpaceLUT"].setValue(space)
+    node._input(0)._knobs["colorspace"]._text = space
+    plate = gathered(node).plate
+    assert (Path(plate.path).name, plate.color) == ("plate.%04d.exr", color)
+    node["color"].setValue("ACES2065-1")
+    assert gathered(node).plate.color == "ACES2065-1"
+    assert fakes.nuke.SCRIPT.executed == []
+
+
+def test_a_relative_name_counts_from_the_projects_folder(comp):
+    node = penumbra_node(comp)
+    fakes.nuke.root()["project_directory"].setValue(f"{comp.as_posix()}/")
+    node.setInput(0, read_node("plate.%04d.exr"))
+    node.setInput(1, read_node("./car.%04d.png"))
+    fakes.nuke.press(node, "export")
+    job = load_job(comp / "penumbra/Penumbra1/from-nuke/job.json")
+    assert [Path(path).resolve() for path in (job.plate.path, job.masks[0].path)] == [
+        comp / "plate.%04d.exr", comp / "car.%04d.png"
+    ]  # fmt: skip
+    assert fakes.nuke.SCRIPT.executed == []
+
+
+def test_a_relative_name_in_a_folder_that_is_relative_itself_is_rendered(comp, monkeypatch):
+    monkeypatch.chdir(comp.parent)
+    node = penumbra_node(comp)
+    fakes.nuke.root()["project_directory"].setValue(comp.name)
+    node.setInput(0, read_node("plate.%04d.exr"))
+    pixels, _ = read_exr(gathered(node).plate.path % FIRST)
+    np.testing.assert_array_equal(pixels, picture(0)[0].astype(np.float16).astype(np.float32))
 
 
 def test_what_is_not_plugged_in_is_said(comp, monkeypatch):
@@ -489,6 +544,28 @@ def test_all_that_the_panel_says_stands_in_the_job(comp):
     # A shell reads it as it is meant, blanks, quotes and all.
     words = shlex.split(fakes.nuke.SCRIPT.messages[-1].splitlines()[-1])
     assert words == ["penumbra", "decompose", "--job", str(comp / "penumbra/Penumbra1/from-nuke/job.json")]
+
+
+GRAPH = layer_graph(
+    {
+        "plate": {"frames": "1-2", "size": [4, 4], "space": "lin_rec709"},
+        "objects": [{"name": "car"}],
+        "order": {"1": ["car"], "2": ["car"]},
+    }
+)
+
+
+@pytest.mark.parametrize(("space", "says"), [("ACEScg", "1-2, ACEScg"), ("[exec touch x]", "1-2, ")])
+def test_nothing_of_a_manifest_is_run_by_a_label(comp, space, says):
+    node = penumbra_node(comp)
+    read_script(node, layers_inside(replace(GRAPH, space=space)))
+    assert fakes.nuke.find("Penumbra1.Layers")._knobs["label"]._text == says
+
+
+@pytest.mark.parametrize("change", [{"pixel_aspect": 2.0}, {"space": "ACEScg"}, {"size": (8, 4)}, {"last": 3}])
+def test_another_picture_is_another_inside(change):
+    assert fingerprint(replace(GRAPH, **change)) != fingerprint(GRAPH)
+    assert layers_inside(replace(GRAPH, **change)) != layers_inside(GRAPH)
 
 
 def test_knobs_that_do_not_count_cannot_be_turned(comp):

@@ -86,6 +86,10 @@ def test_a_job_is_whole_and_moves_with_its_folder():
         (ReadFacts("/a/p.%04d.exr", "linear", disabled=True), ScriptColor(), None),
         (ReadFacts("/a/p.%V.%04d.exr", "linear"), ScriptColor(), None),
         (ReadFacts("/a/still.exr", "linear"), ScriptColor(), None),
+        (ReadFacts("a/p.%04d.exr", "linear"), ScriptColor(), None),
+        (ReadFacts("C:/a/p.%04d.exr", "linear"), ScriptColor(), "auto"),
+        (ReadFacts("//server/a/p.%04d.exr", "linear"), ScriptColor(), "auto"),
+        (ReadFacts("/a/p.%04d.exr", "linear", stereo=True), ScriptColor(), None),
     ],
 )
 def test_only_a_read_whose_pixels_are_those_of_its_files_is_passed_by_path(read, script, color):
@@ -98,6 +102,8 @@ def test_masks_are_data_whatever_their_colour_space():
     assert mask_clip(read, None) == Clip(read.file)
     assert mask_clip(read, "roto.car") is None
     assert mask_clip(ReadFacts("/a/m.mov"), None) is None
+    assert mask_clip(ReadFacts("a/m.%04d.png"), None) is None
+    assert mask_clip(ReadFacts("/a/m.%04d.exr", stereo=True), None) is None
 
 
 @pytest.mark.parametrize(

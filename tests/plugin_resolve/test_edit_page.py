@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from fakes.resolve import HostObject, MediaPoolItem, _lua, _pixels
+from penumbra.errors import JobError
 from penumbra_resolve import edit_host, render_host, timeline_host
 from penumbra_resolve.engine import run_engine
 from penumbra_resolve.shots import INPUTS_FOLDER
@@ -156,6 +157,39 @@ def test_the_playhead_may_be_on_a_mask(small_media):
     assert timeline_host.current_clip(host).item is clip
 
 
+def test_once_taken_apart_the_playhead_is_on_a_layer_and_means_the_clip(decomposed, monkeypatch, small_media):
+    resolve, clip, code = placed(decomposed, monkeypatch, small_media, lambda resolve: None)
+    assert code == 0
+    timeline = resolve._project._timeline
+    assert timeline.GetCurrentVideoItem()._media.GetName() == "person"
+    host = timeline_host.connect(resolve)
+    found = timeline_host.current_clip(host)
+    assert (found.item, [name for name, _ in timeline_host.mask_clips(host, found)]) == (clip, ["car", "person"])
+    # Nor is a layer what a mask above it lies over.
+    timeline._put(matte(10, 0), 7, clip._start, clip._duration)
+    timeline.SetTrackName("video", 7, "Mask dog")
+    assert timeline_host.current_clip(host).item is clip
+    timeline._tracks[6].enabled = False
+    for track in timeline._tracks[:3]:
+        track.enabled = False
+    with pytest.raises(JobError, match="a layer of an earlier run"):
+        timeline_host.current_clip(host)
+
+
+def test_under_the_layers_it_is_the_topmost_clip(decomposed, monkeypatch, small_media):
+    resolve, clip, _ = placed(decomposed, monkeypatch, small_media, lambda resolve: None)
+    timeline = resolve._project._timeline
+    for track in timeline._tracks[1:3]:
+        track.items, track.name = [], "Video"
+    # One over all of the layers, one over a part, one that is off.
+    over = timeline._put(media(small_media, "plate", MEDIA_FIRST, 10), 2, clip._start, clip._duration)
+    timeline._put(media(small_media, "plate", MEDIA_FIRST, 10), 3, timeline._playhead, 1)
+    host = timeline_host.connect(resolve)
+    assert timeline_host.current_clip(host).item is over
+    timeline._tracks[1].enabled = False
+    assert timeline_host.current_clip(host).item is clip
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -246,6 +280,17 @@ def test_a_version_that_cannot_switch_clips_off_says_so(decomposed, monkeypatch,
     assert hasattr(clip, "SetClipEnabled"), "the fake answers to every name, as Resolve does"
 
 
+@pytest.mark.parametrize(("speed", "own"), [(1.0, True), (1.1, False), (0.95, False)])
+def test_a_small_change_of_speed_is_noticed(small_media, speed, own):
+    resolve, clip = edit(small_media, count=24, handle=2, media_count=30)
+    for track in resolve._project._timeline._tracks:
+        track.items[-1]._speed = speed
+    facts = timeline_host.current_clip(timeline_host.connect(resolve)).facts
+    assert abs(facts.source_span - facts.duration) <= 2, "Resolve's source frames do not show it"
+    assert (footage_of(facts)[0] is not None) == own
+    assert clip._speed == speed
+
+
 def matte(count, mask):
     """A clip only Resolve can show: a generator's or a composition's matte."""
     return MediaPoolItem("matte", "", count, "23.976", frame=lambda index: rgba(index, mask))
@@ -287,6 +332,26 @@ def test_what_the_engine_cannot_read_is_rendered_and_all_settings_return(small_m
     rendered = len(project._rendered)
     assert edit_host._prepare(host, found, masks, base) == (folder, job_file, plate)
     assert len(project._rendered) == rendered
+
+
+def test_a_clip_that_is_off_is_on_while_it_is_rendered(small_media, tmp_path, capsys):
+    resolve, clip = retimed(small_media)
+    mask = resolve._project._timeline._tracks[2].items[0]
+    clip._enabled = mask._enabled = False
+    job, plate = prepared(resolve, tmp_path / "shot")
+    np.testing.assert_array_equal(_pixels.read(job["plate"]["path"] % plate.first), rgba(SMALL_HANDLE))
+    matte = _pixels.read(job["masks"][1]["path"] % plate.first)
+    np.testing.assert_array_equal(matte[..., 3], picture(SMALL_HANDLE)[1][1])
+    assert (clip._enabled, mask._enabled) == (False, False)
+    resolve._project._lies = True
+    assert edit_host.main(resolve) == 3
+    assert (clip._enabled, mask._enabled) == (False, False)
+
+
+def test_a_version_that_does_not_tell_what_is_off_renders_all_the_same(small_media, tmp_path, monkeypatch):
+    monkeypatch.delattr("fakes.resolve.TimelineItem.GetClipEnabled")
+    resolve, clip = retimed(small_media)
+    assert prepared(resolve, tmp_path / "shot")[1].first == clip._start
 
 
 def test_a_copy_of_the_clip_is_rendered_for_its_matte(small_media, tmp_path):
@@ -479,6 +544,23 @@ def test_a_render_of_an_unknown_colour_is_refused(small_media, capsys):
     assert edit_host.main(resolve) == 2
     assert "cannot be told" in capsys.readouterr().out
     assert resolve._project._rendered == []
+
+
+@pytest.mark.parametrize("where", ["_settings", "_timeline"])
+def test_the_output_of_aces_is_never_guessed(small_media, capsys, where):
+    resolve, _ = retimed(small_media)
+    project = resolve._project
+    settings = project._settings if where == "_settings" else project._timeline._settings
+    settings.update(colorScienceMode="acescct", colorAcesODT="P3-D65 ST2084 (1000 nits)")
+    assert edit_host.main(resolve) == 2
+    assert "output 'p3-d65 st2084 (1000 nits)'" in capsys.readouterr().out
+    assert project._rendered == []
+
+
+def test_a_timeline_s_own_colour_comes_before_the_project_s(small_media, tmp_path):
+    resolve, _ = retimed(small_media)
+    resolve._project._timeline._settings["colorSpaceOutput"] = "sRGB"
+    assert prepared(resolve, tmp_path / "shot")[0]["plate"]["color_space"] == "srgb_tx"
 
 
 def test_resolve_is_asked_nothing_it_fabricates():

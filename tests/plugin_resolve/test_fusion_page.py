@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from engine.test_fusion_setting import CHANGES, CONSTANT, FIRST, GRAPH, LAST, write_layers
-from fakes.resolve import Resolve, _pixels
+from fakes.resolve import Composition, Resolve, _pixels
 from penumbra.errors import JobError
 from penumbra_resolve import fusion_host
 from penumbra_resolve.shots import INPUTS_FOLDER
@@ -161,10 +161,73 @@ def test_the_inputs_are_rendered_over_the_composition_s_range(tmp_path):
         np.testing.assert_array_equal(matte[..., 3], picture(index)[1][1])
     job = json.loads(job_file.read_text(encoding="utf-8"))
     assert (job["plate"]["frames"], [mask["offset"] for mask in job["masks"]]) == ("5-8", [0, 0])
-    # No Saver is left, and a run that was stopped renders nothing twice.
+    # No Saver is left.
     assert {tool._kind for tool in comp._tools} == {"MediaIn", "Blur"}
-    assert fusion_host._prepare(comp, chosen, base, 5, 8) == (folder, job_file, plate)
-    assert comp._renders == 3
+
+
+def test_another_clip_of_the_same_names_is_rendered_anew(tmp_path, capsys):
+    """Every clip's composition begins with a MediaIn1, and is called Composition1."""
+    base = tmp_path / "comp"
+    one, other = composition(0, 4), composition(0, 4)
+    other._tools[0]._node.image = lambda time: rgba(time) * 0.25
+    folders = [fusion_host._prepare(comp, fusion_host.selection(comp), base, 0, 3)[0] for comp in (one, other)]
+    assert (folders, other._renders) == ([base, tmp_path / "comp_v2"], 3)
+    assert "begins anew" in capsys.readouterr().out
+    np.testing.assert_array_equal(_pixels.read(folders[1] / INPUTS_FOLDER / "plate.0002.exr"), rgba(2) * 0.25)
+
+
+def all_loaded(folder, count=4):
+    """A composition from 0 of Loaders alone: a plate that is read as it is, masks that must be rendered."""
+    write_media(folder, count=count)
+    comp = Composition(0, count - 1)
+    for column, (name, file) in enumerate(
+        (("Plate", "plate.1001.exr"), ("mask_car", "car.0001.png"), ("mask_person", "person.0001.png"))
+    ):
+        comp.Lock()
+        tool = comp.AddTool("Loader", column, 0)
+        comp.Unlock()
+        tool.SetAttrs({"TOOLS_Name": name})
+        tool.SetInput("Clip", str(folder / file))
+        comp._selected.append(tool)
+    return comp
+
+
+def test_of_loaders_a_run_that_was_stopped_renders_nothing_twice(tmp_path):
+    comp = all_loaded(tmp_path / "media")
+    chosen = fusion_host.selection(comp)
+    prepared = fusion_host._prepare(comp, chosen, tmp_path / "comp", 0, 3)
+    assert fusion_host._prepare(comp, chosen, tmp_path / "comp", 0, 3) == prepared
+    assert comp._renders == 2
+
+
+def test_a_loader_of_other_channels_is_rendered(tmp_path):
+    """Mattes in one EXR beside the picture, of which each Loader's Format tab picks one."""
+    comp = all_loaded(tmp_path)
+    for index in range(4):
+        plate, masks = picture(index)
+        names = ("R", "G", "B", "roto.car", "roto.person")
+        _pixels.write(tmp_path / f"all.{index:04d}.exr", np.dstack([plate, *masks]), names)
+    for tool in comp._selected:
+        tool.SetInput("Clip", str(tmp_path / "all.0000.exr"))
+    for tool, channel in zip(comp._selected, ("R", "roto.car", "roto.person"), strict=True):
+        tool.SetInput("Clip1.OpenEXRFormat.RedName", channel)
+        tool.SetInput("Clip1.OpenEXRFormat.AlphaName", "" if channel == "R" else channel)
+    base = tmp_path / "comp"
+    folder, job_file, plate = fusion_host._prepare(comp, fusion_host.selection(comp), base, 0, 3)
+    assert plate == Footage(str(tmp_path / "all.%04d.exr"), 0, 0, 4)
+    job = json.loads(job_file.read_text(encoding="utf-8"))
+    assert [Path(mask["path"]).parent.name for mask in job["masks"]] == [INPUTS_FOLDER] * 2
+    for name, mask in zip(("car", "person"), picture(3)[1], strict=True):
+        stored = _pixels.read(folder / INPUTS_FOLDER / f"mask-{name}.0003.exr")
+        np.testing.assert_array_equal(stored[..., 3], mask)
+
+
+@pytest.mark.parametrize(("name", "value"), [("BlueName", "R"), ("AlphaName", "Z"), ("Part", "beauty")])
+def test_only_a_file_s_own_channels_are_read_as_they_are(tmp_path, name, value):
+    plate = all_loaded(tmp_path)._selected[0]
+    assert fusion_host._own_files(plate, 0, 3) is not None
+    plate.SetInput(f"Clip1.OpenEXRFormat.{name}", value)
+    assert fusion_host._own_files(plate, 0, 3) is None
 
 
 def test_a_tool_called_clean_plate_is_that(tmp_path):
@@ -240,9 +303,9 @@ def test_forty_frames_between_handles(capsys):
 
 
 @pytest.mark.slow
-def test_stopped_and_gone_on_with(monkeypatch, capsys):
+def test_stopped_and_gone_on_with(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PENUMBRA_RESOLVE_REFINE", "5")
-    comp = composition(0, 4)
+    comp = all_loaded(tmp_path / "media")
     base = Path(os.environ["PENUMBRA_RESOLVE_FOLDER"])
     stopper = threading.Thread(target=stop_in_refinement, args=(base,))
     stopper.start()
@@ -250,7 +313,7 @@ def test_stopped_and_gone_on_with(monkeypatch, capsys):
     stopper.join()
     assert "run the script again" in capsys.readouterr().out
     # Nothing is left of the Savers, and nothing was wired yet.
-    assert [tool._kind for tool in comp._tools] == ["MediaIn", "Blur", "Blur"]
+    assert [tool._kind for tool in comp._tools] == ["Loader"] * 3
     rendered = comp._renders
     assert fusion_host.main(Resolve(), comp) == 0, capsys.readouterr().out
     assert comp._renders == rendered

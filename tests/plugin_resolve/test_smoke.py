@@ -14,8 +14,8 @@ from penumbra_resolve import smoke_host
 def test_every_check_holds_in_the_fake(capsys):
     lines = smoke_host.main(Resolve(project=None))
     assert [line for line in lines if line.startswith("FAILED")] == []
-    assert len(lines) == 26
-    assert capsys.readouterr().out.count("Penumbra smoke: ok") == 25
+    assert len(lines) == 30
+    assert capsys.readouterr().out.count("Penumbra smoke: ok") == 29
 
 
 def test_a_trap_that_is_another_shows(monkeypatch):

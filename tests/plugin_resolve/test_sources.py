@@ -16,7 +16,7 @@ from penumbra_resolve.sources import (
     shot_name,
 )
 
-CLIP = ClipFacts("a.mov", "/media/a.mov", 86500, 40, 10, 40, "23.976", "23.976")
+CLIP = ClipFacts("a.mov", "/media/a.mov", 86500, 40, 10, 10, 40, 60, "23.976", "23.976")
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,9 @@ def test_frames_are_exact():
         ({"effects": 1}, "Fusion composition"),
         ({"rate": "25.0"}, "25.0 frames per second"),
         ({"source_span": 80}, "speed"),
+        # What Resolve says of 110 % over 40 of 60 frames.
+        ({"source_span": 42, "right_offset": 5}, "speed"),
+        ({"media_frames": 0}, "speed"),
     ],
 )
 def test_why_a_clip_is_rendered(change, reason):

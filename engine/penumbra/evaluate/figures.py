@@ -49,6 +49,12 @@ def score(folder: Path, output: Path) -> dict[str, Any]:
     truth, manifest = Truth.open(folder), load_manifest(output)
     written, tally, before = manifest.get("order", {}), _Tally(), None
     unknown = sorted({name for names in written.values() for name in names} - set(truth.names))
+    missing = [name for name in truth.names if not (output / name).is_dir()]
+    if missing:
+        raise JobError(
+            f"{output} has no layer {missing[0]}, which {folder} has an object for.",
+            "Decompose the clip with a mask for each of its objects, obj0, obj1, ...",
+        )
     if unknown:
         raise JobError(
             f"{output} has a layer {unknown[0]}, and the objects of {folder} are called {', '.join(truth.names)}.",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from penumbra.contract import ModelContract
+from penumbra.errors import JobError
 from penumbra.evaluate.baselines import mask_only, nearest_mask, write_baseline
 from penumbra.evaluate.figures import score
 from penumbra.evaluate.jobs import job_for
@@ -45,6 +46,10 @@ def evaluate(
     earlier call finished. A row has ``clip``, ``method``, ``refine``, ``folder`` (within ``output``), ``seconds`` of
     the whole run, ``refine_seconds``, and what :func:`~penumbra.evaluate.figures.score` gives.
     """
+    names = [clip.name for clip in clips]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise JobError(f"Two of the clips are called {twice}.", "Give their folders different names.")
     methods = list(_methods(refinements, model, output, on_event, with_baselines, resume))
     rows = []
     for clip in clips:

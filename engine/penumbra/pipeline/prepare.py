@@ -20,7 +20,7 @@ from penumbra.storage import flush_files
 from penumbra.threads import thread_count
 from penumbra.track import CameraTrack, locked_camera, read_homographies, track_camera
 from penumbra.unrest import OUTSIDE
-from penumbra.working import load_working_clip, measure_peak, working_clip
+from penumbra.working import load_working_clip, measure_peak, tracking_exposure, working_clip
 
 NOISE_SAMPLES = 7
 
@@ -31,10 +31,12 @@ def read_frames(shot: Shot) -> None:
     if facts is None:
         shot.small.create()
         frames = shot.footage.frames
+        chosen = sorted({frames[0], frames[len(frames) // 2], frames[-1]})
+        exposure = tracking_exposure(shot.plate.read(number) for number in chosen)
 
         def shrink_frame(index: int) -> tuple[list[float], bool, bool]:
             plate, masks = shot.plate.read(frames[index]), shot.masks_at(frames[index])
-            shot.small.add(index, plate, masks)
+            shot.small.add(index, plate, masks, exposure)
             present = [float(mask.coverage.max()) for mask in masks]
             return present, plate.unresolved is not None, bool(plate.pixels.max() > shot.largest)
 

@@ -24,9 +24,9 @@ from penumbra.errors import OutOfMemoryError, WeightsError
 from penumbra.frames import WorkingClip
 from penumbra.job import RefineSettings
 from penumbra.network import LayerNetwork, layer_losses, mask_weight_schedule, total_loss
-from penumbra.storage import atomic_path
 from penumbra.training.devices import network_arithmetic
 from penumbra.training.muon import Muon
+from penumbra.training.saved import save_state
 from penumbra.training.shared_steps import effect_weights, follow
 from penumbra.windows import fitting_stride
 
@@ -320,8 +320,7 @@ class _Trainer:
             "seconds": self.seconds,
             "evaluations": self.evaluations,
         }
-        with atomic_path(path) as temporary:
-            torch.save(state, temporary)
+        save_state(state, path)
 
     def restore(self, path: Path) -> None:
         """Goes on from ``path`` where it exists."""

@@ -75,7 +75,13 @@ class PoolSettings:
                 f"A pool's objects {list(self.objects)} do not weigh clips of 2, 3 and 4 objects.",
                 "Give three numbers, such as [0.5, 0.3, 0.2].",
             )
-        for name, share in (("wide groups", self.wide), ("groups with water", self.water)):
+        if self.samplers < 0:
+            raise JobError(f"A pool cannot have {self.samplers} samplers.", "Choose 0 or more.")
+        shares = {
+            "wide groups": self.wide, "groups with water": self.water, "clean groups": self.clean,
+            "groups with a pan": self.pan, "estimated backgrounds": self.estimated,
+        }  # fmt: skip
+        for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise JobError(f"A share of {share} {name} is impossible.", "Choose 0 to 1.")
 

@@ -42,7 +42,7 @@ def _text(node, knob):
 
 def _read(node, frame):
     span = int(_value(node, "first", frame)), int(_value(node, "last", frame))
-    path = expand(node._knobs["file"]._evaluated(), min(max(frame, span[0]), span[1]))
+    path = expand(_file(node), min(max(frame, span[0]), span[1]))
     source = oiio.ImageInput.open(path)
     if source is None:
         raise RuntimeError(f"{node._full_name()}: {path}: no such file ({oiio.geterror()})")
@@ -58,6 +58,12 @@ def _read(node, frame):
     if path.endswith(".png") and not _value(node, "raw", frame):
         found = {name: _linear(values) if name in RGBA[:3] else values for name, values in found.items()}
     return found
+
+
+def _file(node):
+    """A relative name counts from the project directory."""
+    folder = Path(SCRIPT.root._knobs["project_directory"]._evaluated())
+    return (folder / node._knobs["file"]._evaluated()).as_posix()
 
 
 def _extent(spec):
@@ -78,7 +84,7 @@ def _header(node, frame):
     if node is None:
         return None
     span = int(_value(node, "first", frame)), int(_value(node, "last", frame))
-    return oiio.ImageBuf(expand(node._knobs["file"]._evaluated(), min(max(frame, span[0]), span[1]))).spec()
+    return oiio.ImageBuf(expand(_file(node), min(max(frame, span[0]), span[1]))).spec()
 
 
 def _linear(values):

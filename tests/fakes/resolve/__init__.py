@@ -89,6 +89,10 @@ class TimelineItem(HostObject):
     def GetLeftOffset(self, subframe_precision=False):
         return self._offset
 
+    def GetRightOffset(self, subframe_precision=False):
+        """By how much of the timeline's time the clip could go on, at its speed."""
+        return max(0, round((self._media._count - self._offset) / self._speed) - self._duration)
+
     def GetSourceStartFrame(self):
         return self._offset + 1
 
@@ -134,6 +138,7 @@ class _Track:
 class Timeline(HostObject):
     def __init__(self, start_timecode="01:00:00;00", rate="23.976"):
         self._timecode, self._rate, self._tracks, self._playhead = start_timecode, rate, [_Track("Video 1")], 0
+        self._settings = {}  # those that are not the project's
         hours, minutes, seconds, frames = (int(part) for part in re.split("[:;]", start_timecode))
         self._start = ((hours * 60 + minutes) * 60 + seconds) * round(float(rate.split()[0])) + frames
         if rate.endswith("DF"):
@@ -155,7 +160,7 @@ class Timeline(HostObject):
 
     def GetSetting(self, settingName):
         told = {"timelineFrameRate": self._rate, "timelineResolutionWidth": "64", "timelineResolutionHeight": "48"}
-        return told.get(settingName, "")
+        return {**told, **self._settings}.get(settingName, "")
 
     def GetCurrentVideoItem(self):
         for track in reversed(self._tracks):

@@ -54,6 +54,9 @@ class Tool(HostObject):
             name = f"{wanted}_{number}"
         self._comp._rename(self, name)
 
+    def GetInput(self, name, time=None):
+        return self._shown.get(name)
+
     def SetInput(self, name, value):
         self._put(name, value)
 

@@ -33,7 +33,12 @@ class Node:
     image: object = None  # a function of time, for what comes from outside the graph
 
 
-def read(path):
+OWN_CHANNELS = {"R": [0], "G": [1], "B": [2], "A": [3], "Y": [0, 1, 2]}
+
+
+def read(path, channels=None):
+    """``channels``: which of the image each of the file's is, where they are not its own."""
+    channels = channels or OWN_CHANNELS
     source = oiio.ImageInput.open(str(path))
     if source is None:
         raise RuntimeError(f"{path}: no such file ({oiio.geterror()})")
@@ -41,10 +46,10 @@ def read(path):
     stored = np.asarray(source.read_image("float"), np.float32).reshape(spec.height, spec.width, -1)
     source.close()
     full = np.zeros((spec.full_height, spec.full_width, 4), np.float32)
-    full[..., 3] = 0 if "A" in spec.channelnames else 1
+    full[..., 3] = 0 if any(3 in channels.get(name, []) for name in spec.channelnames) else 1
     top, left = spec.y - spec.full_y, spec.x - spec.full_x
     for index, name in enumerate(spec.channelnames):
-        for channel in {"R": [0], "G": [1], "B": [2], "A": [3], "Y": [0, 1, 2]}.get(name, []):
+        for channel in channels.get(name, []):
             full[top : top + spec.height, left : left + spec.width, channel] = stored[..., index]
     return full
 
@@ -99,11 +104,22 @@ def _loader(graph, node, time):
     first, last = (int(_value(graph, node, key, time, 0)) for key in ("GlobalIn", "GlobalOut"))
     assert first <= time <= last, f"the Loader of {clip['Filename']} has nothing at {time}, only {first}-{last}"
     assert clip["GlobalStart"] == first
-    found = read(numbered(clip["Filename"], clip["StartFrame"] + clip["TrimIn"] + time - first))
+    number = clip["StartFrame"] + clip["TrimIn"] + time - first
+    found = read(numbered(clip["Filename"], number), _mapping(node))
     if _value(graph, node, "PostMultiplyByAlpha", time, 1):
         found[..., :3] *= found[..., 3:]
     # Depth 5 is float32; without it a half file is worked on in half.
     return found if _value(graph, node, "Depth", time, 0) == 5 else found.astype(np.float16)
+
+
+def _mapping(node):
+    """The channels of an EXR that a Loader takes for red, green, blue and alpha; None where they are the file's own."""
+    colors = ("Red", "Green", "Blue", "Alpha")
+    names = {color[0]: node.inputs.get(f"Clip1.OpenEXRFormat.{color}Name") for color in colors}
+    if not any(names.values()):
+        return None
+    wanted = [name or own for own, name in names.items()]
+    return {name: [index for index, other in enumerate(wanted) if other == name] for name in wanted}
 
 
 def _merge(graph, node, time):

@@ -6,7 +6,7 @@ in the last stage), ``log.jsonl`` and TensorBoard's ``board``. Every random choi
 step's number alone, so a run that was killed goes on as if it had not been.
 """
 
-from penumbra.training.pretrain.checkpoint import read_settings
+from penumbra.training.pretrain.checkpoint import kept_settings, read_settings
 from penumbra.training.pretrain.presets import PRESET_NAMES, preset
 from penumbra.training.pretrain.run import pretrain
 from penumbra.training.pretrain.settings import PretrainSettings, Stage, settings_from_json
@@ -18,6 +18,7 @@ __all__ = [
     "PretrainSettings",
     "Stage",
     "Trainer",
+    "kept_settings",
     "preset",
     "pretrain",
     "read_settings",

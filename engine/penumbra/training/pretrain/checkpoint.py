@@ -14,6 +14,7 @@ from penumbra.network import save_weights
 from penumbra.storage import atomic_path, read_text
 from penumbra.training.pretrain.settings import FREE, PretrainSettings, settings_from_json
 from penumbra.training.pretrain.trainer import Trainer
+from penumbra.training.saved import save_state
 
 CHECKPOINT, WEIGHTS, BEST, SETTINGS, LOG = (
     "checkpoint.pt",
@@ -27,8 +28,7 @@ CHECKPOINT, WEIGHTS, BEST, SETTINGS, LOG = (
 def save(trainer: Trainer, run: Path) -> None:
     """Writes the checkpoint and the weights to ship, each whole or not at all; raises :class:`OutputError`."""
     try:
-        with atomic_path(run / CHECKPOINT) as temporary:
-            torch.save(trainer.state(), temporary)
+        save_state(trainer.state(), run / CHECKPOINT)
     except OSError as error:
         raise OutputError(
             f"{run / CHECKPOINT} cannot be written: {error.strerror}.", "Free space; the last checkpoint is whole."
@@ -49,8 +49,15 @@ def restore(trainer: Trainer, run: Path) -> None:
     if not path.exists():
         return
     try:
-        trainer.restore(torch.load(path, map_location=trainer.device, weights_only=True))
+        state = torch.load(path, map_location=trainer.device, weights_only=True)
     except Exception as error:  # a file that is no checkpoint can fail in any way
+        raise WeightsError(
+            f"The checkpoint {path} is damaged.",
+            f"Start another run from the last weights, --start {run / WEIGHTS}, or delete it to begin this one anew.",
+        ) from error
+    try:
+        trainer.restore(state)
+    except Exception as error:  # nor does one of another network say so in one way
         raise WeightsError(
             f"The checkpoint {path} does not fit this run: {error}.", "Start the run in another folder."
         ) from error
@@ -72,6 +79,12 @@ def settle(run: Path, asked: PretrainSettings | None, write: bool = True) -> Pre
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}.", "Choose another folder.") from error
     return settings
+
+
+def kept_settings(first: PretrainSettings, asked: PretrainSettings) -> list[str]:
+    """The settings that a run's first start fixed and that are asked for otherwise, by name."""
+    known, wanted = asdict(first), asdict(asked)
+    return [name for name in known if name not in FREE and known[name] != wanted[name]]
 
 
 def read_settings(path: Path) -> PretrainSettings:

@@ -34,8 +34,11 @@ def pretrain(
     """
     device = training_device(settle(run, settings, write=False).device)
     with joined_workers(device) as workers:
-        trainer = Trainer(settle(run, settings, write=workers.leads), workers)
+        trainer = Trainer(settle(run, settings, write=False), workers)
         try:
+            # Settings that cannot be are not those of the run for ever.
+            if workers.leads:
+                settle(run, settings)
             restore(trainer, run)
             _train(trainer, run, on_log, should_stop)
         finally:

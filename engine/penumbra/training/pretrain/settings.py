@@ -17,6 +17,7 @@ _PRECISIONS = ("bfloat16", "float32")
 _OPTIMISERS = ("adamw", "muon")
 MOST_STAGES = 1000
 LARGEST = 2**63
+LARGEST_SEED = 2**40  # every step's own is a million times as large
 _T = TypeVar("_T")
 
 
@@ -36,6 +37,10 @@ class Stage:
         _check_size(self.height, self.width)
         if self.share <= 0:
             raise JobError(f"A stage cannot have a share of {self.share}.", "Choose more than 0.")
+        if self.batch is not None and self.batch < 1:
+            raise JobError(f"A stage cannot have a batch of {self.batch}.", "Choose 1 or more.")
+        if self.learning_rate is not None and self.learning_rate <= 0:
+            raise JobError(f"A stage cannot have a learning rate of {self.learning_rate}.", "Choose more than 0.")
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,16 @@ class PretrainSettings:
         for name in ("steps", "batch", "log_every"):
             if getattr(self, name) < 1:
                 raise JobError(f"Pretraining cannot have {name} {getattr(self, name)}.", "Choose 1 or more.")
+        for name in ("learning_rate", "minutes", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise JobError(f"Pretraining cannot have {name} {value}.", "Choose more than 0.")
+        for name, most in (("seed", LARGEST_SEED), ("weight_decay", 1), ("final_rate", 1), ("ema", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise JobError(f"Pretraining cannot have {name} {getattr(self, name)}.", f"Choose 0 to {most}.")
+        for name in ("warm_up", "effect_weight", "evaluate_every", "checkpoint_minutes"):
+            if getattr(self, name) < 0:
+                raise JobError(f"Pretraining cannot have {name} {getattr(self, name)}.", "Choose 0 or more.")
 
     @property
     def all_stages(self) -> tuple[Stage, ...]:

@@ -237,7 +237,7 @@ class Trainer:
         if not all(map(math.isfinite, (figures["loss"], figures["norm"]))):
             raise DivergedError(
                 f"Pretraining diverged at step {self.step}.",
-                "Resume from its last checkpoint with a lower learning rate.",
+                "Start another run from its last weights, --start RUN/ema.safetensors, with a lower learning rate.",
             )
         return figures
 
