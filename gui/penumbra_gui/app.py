@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -130,7 +129,8 @@ class Panel:
 
     def open(self, paths: list[str]) -> None:
         """Clips, masks, job files, output folders."""
-        self.project.open_paths(paths)
+        # The engine works in a folder of its own: a path as it was typed in a shell would lead elsewhere from there.
+        self.project.open_paths([str(Path(path).absolute()) for path in paths])
 
     def open_recent(self, path: str) -> None:
         """What was used before, in place of what is open."""
@@ -264,8 +264,8 @@ class Panel:
 
     def _ask_mask_folder(self) -> None:
         folder = self.dialogs.open_folder(translate("Panel", "A folder of masks"))
-        if folder and self.session.project.plate is not None:
-            self.project.open_paths([folder])
+        if folder:
+            self.project.add_masks([folder])
 
     def _ask_output(self) -> None:
         folder = self.dialogs.open_folder(translate("Panel", "Open an output folder"))
@@ -283,7 +283,7 @@ def main(path: str | None = None) -> int:
         signal.signal(number, lambda *_: app.quit())
     panel.window.show()
     if path is not None:
-        panel.open([str(Path(path).absolute()) if os.path.sep in path or Path(path).exists() else path])
+        panel.open([path])
     code = app.exec()
     panel.close()
     del translators

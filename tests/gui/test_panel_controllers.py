@@ -63,16 +63,17 @@ def parts(loop, workers):
 
 
 @pytest.mark.parametrize("failed", [False, True])
-def test_a_good_verdict_takes_away_what_was_told_before_it_and_not_why_a_run_failed_meanwhile(parts, loop, failed):
+def test_a_good_verdict_takes_away_what_a_verdict_has_told_and_not_why_a_run_failed_meanwhile(parts, loop, failed):
     _, service, controller, _, _, messages, _, _ = parts
-    answer = Future()
-    service.ask.return_value, messages.text = answer, "A note."
+    lacking = {"code": "missing_frames", "message": "It lacks frames 1004.", "fix": "Render them."}
+    service.ask.return_value, messages.text = answered({"error": lacking}), "It lacks frames 1004. Render them."
     controller.open_paths(["/shots/plate.%04d.exr"])
     loop.run()
     messages.hide.reset_mock()
     if failed:
         messages.text = "There is no mask file at nowhere.0001.exr."
-    answer.set_result({"plate": {"facts": FACTS, "warnings": []}, "masks": [], "clean_plate": None})
+    service.ask.return_value = answered({"facts": FACTS, "warnings": []})
+    controller.check()
     loop.run()
     assert messages.hide.called is not failed
 
@@ -85,7 +86,7 @@ def test_a_clip_is_checked_as_soon_as_it_is_chosen(parts, loop):
     assert session.facts.last == 1010
     assert session.project.folder == "/shots/layers"
     assert remembered == ["/shots/plate.%04d.exr"]
-    messages.hide.assert_called()
+    messages.show_message.assert_not_called()
     assert form.show_project.call_args.args[2] == (1001, 1010)
 
 

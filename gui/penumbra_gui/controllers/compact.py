@@ -52,7 +52,7 @@ class CompactController:
         dialogs = Dialogs(window)
         self.project = ProjectController(
             self.session, self._service, self.loop, self._workers, window.form, window.masks, window.messages, dialogs,
-            lambda _path: None,
+            lambda _path: None, fixed=True,
         )  # fmt: skip
         self.run = RunController(
             self.session, BegunJob(job_file, job, resume), self._make_runner, self.loop, self._workers, window.run,
@@ -67,7 +67,8 @@ class CompactController:
         # Never at once: a loop that is told to end before it has begun runs for ever.
         self.loop.later(_TURN_MILLISECONDS, self._take_turn)
         if self._whole:
-            self.run.start()
+            # The engine says itself what is wrong with it; the check of the footage is still under way.
+            self.run.start(checked=False)
 
     def ask_to_close(self) -> None:
         """As :meth:`close`, soon. Safe from any thread and from a signal."""

@@ -18,9 +18,17 @@ from penumbra.job import (
     load_job,
 )
 from penumbra_gui.models.checks import MaskFacts, Sentence, Verdict
+from penumbra_gui.models.clips import clip_of
 from penumbra_gui.models.drops import sort_dropped
-from penumbra_gui.models.outputs import FinishedOutput, FolderState, is_output, look_at_folder, open_output
-from penumbra_gui.models.project import Project, object_color, usual_folder
+from penumbra_gui.models.outputs import (
+    FinishedOutput,
+    FolderState,
+    free_folder,
+    is_output,
+    look_at_folder,
+    open_output,
+)
+from penumbra_gui.models.project import Project, object_color, whole_folder
 from penumbra_gui.models.service import FootageService
 from penumbra_gui.models.session import Session
 from penumbra_gui.models.workers import Loop, Workers
@@ -36,7 +44,7 @@ _PAUSE_MILLISECONDS = 60
 
 class ProjectController:
     """Owns the session's project. ``remember``: told the path of everything opened; ``find_job``: the job file kept of
-    an unfinished output folder.
+    an unfinished output folder; ``fixed``: a host's job, in whose place no other is opened.
     """
 
     def __init__(
@@ -51,8 +59,12 @@ class ProjectController:
         dialogs: Dialogs,
         remember: Callable[[str], None],
         find_job: Callable[[Path], Path | None] = lambda _folder: None,
+        fixed: bool = False,
     ) -> None:
-        self._find_job, self._folder = find_job, FolderState("")
+        self._find_job, self._folder, self._fixed = find_job, FolderState(""), fixed
+        # What a verdict has put in the message bar, and what this has said of a choice: each is taken away when it no
+        # longer holds, and words of others are left alone.
+        self._judged, self._answered = "", ""
         self._session, self._service, self._loop, self._workers = session, service, loop, workers
         self._form, self._masks, self._messages, self._dialogs = form, masks, messages, dialogs
         self._remember = remember
@@ -68,7 +80,7 @@ class ProjectController:
         form.color_space_chosen.connect(lambda name: self._change_plate(color_space=name))
         form.preview_quality.connect(lambda: self._change(refine=RefineSettings()))
         form.minutes_chosen.connect(self._choose_minutes)
-        form.camera_chosen.connect(lambda mode: self._change(camera=CameraSettings(mode)))
+        form.camera_chosen.connect(self._choose_camera)
         form.clean_plate_asked.connect(self._ask_clean_plate)
         form.clean_plate_dropped.connect(lambda: self._change(clean_plate=None))
         form.folder_asked.connect(self._ask_folder)
@@ -84,7 +96,7 @@ class ProjectController:
         masks.inverted.connect(lambda index, on: self._change_mask(index, invert=on))
         masks.removed.connect(lambda index: self._set(self._session.project.without_mask(index)))
         masks.reordered.connect(lambda names: self._set(self._session.project.with_order(names)))
-        masks.dropped.connect(self._drop_masks)
+        masks.dropped.connect(self.add_masks)
 
     def open_paths(self, paths: list[str], anew: bool = False) -> None:
         """Whatever was dropped, chosen or named on the command line; ``anew``: a clip is a plate and no mask."""
@@ -96,18 +108,18 @@ class ProjectController:
         else:
             if dropped.plate:
                 self.open_plate(dropped.plate)
-            for path in dropped.masks:
-                self._set(self._session.project.with_mask(path))
+            self._add(dropped.masks)
 
     def open_plate(self, path: str) -> None:
-        """Another clip; masks and settings of the last one go with it."""
+        """Another clip; masks and settings of the last one go with it. Masks chosen before any clip are this one's."""
         before = self._session.project
         kept = Project(
+            masks=before.masks if before.plate is None else (),
             refine=before.refine, precision=before.precision, compression=before.compression, previews=before.previews,
             splits=before.splits,
         )  # fmt: skip
         self._forget_folder()
-        self._set(replace(kept, plate=PlateSettings(path), folder=usual_folder(path)))
+        self._set(replace(kept, plate=PlateSettings(path), folder=free_folder(path)))
         self._remember(path)
 
     def open_job(self, path: str, remembered: str = "") -> None:
@@ -142,7 +154,18 @@ class ProjectController:
 
     def ask_masks(self) -> None:
         """Through a file chooser."""
-        self._drop_masks(self._dialogs.open_files(translate("Project", "Add masks"), several=True))
+        self.add_masks(self._dialogs.open_files(translate("Project", "Add masks"), several=True))
+
+    def add_masks(self, paths: list[str]) -> None:
+        """What was dropped or chosen as masks; a job or an output folder is opened all the same."""
+        dropped = sort_dropped(paths, has_plate=True)
+        if dropped.masks:
+            self._add(dropped.masks)
+        elif not self._fixed:
+            self.open_paths(paths)
+        elif paths:
+            text = translate("Project", "{0} is no mask.").format(Path(paths[0]).name)
+            self._answer("note", text, translate("Project", "Drop image sequences or movies."))
 
     def check(self) -> None:
         """Asks the engine about the footage as it is chosen now."""
@@ -154,11 +177,10 @@ class ProjectController:
         project = self._session.project
         if number != self._checks or project.plate is None:
             return
-        data, told = _parts(project), self._messages.text
-        answer = self._service.ask("check", **data)
-        answer.add_done_callback(lambda future: self._loop.post(lambda: self._take_answer(number, future, told)))
+        answer = self._service.ask("check", **_parts(project))
+        answer.add_done_callback(lambda future: self._loop.post(lambda: self._take_answer(number, future)))
 
-    def _take_answer(self, number: int, future: Future[Any], told: str) -> None:
+    def _take_answer(self, number: int, future: Future[Any]) -> None:
         if number != self._checks:
             return
         try:
@@ -169,17 +191,17 @@ class ProjectController:
         self._session.edition += 1
         self.look_at_folder()
         self._show()
-        self._tell_verdict(verdict, told)
+        self._tell_verdict(verdict)
         self._session.tell()
 
-    def _tell_verdict(self, verdict: Verdict, told: str) -> None:
-        """``told``: what was to be read when the verdict was asked for."""
+    def _tell_verdict(self, verdict: Verdict) -> None:
         said = sorted((*verdict.sentences, *verdict.clean_plate), key=lambda sentence: sentence.severity != "error")
-        if said:
+        # Only an error is worth more than the answer to what the artist has just done.
+        if said and (said[0].severity == "error" or not self._answer_stands):
             details = "\n".join(str(sentence) for sentence in said[1:])
             self._messages.show_message(said[0].severity, said[0].text, said[0].fix, details)
-        elif self._messages.text == told:
-            # Else a run has failed meanwhile, and says why.
+            self._judged = self._messages.text
+        elif self._messages.text == self._judged:
             self._messages.hide()
 
     def use_service(self, service: FootageService) -> None:
@@ -217,7 +239,12 @@ class ProjectController:
     def _set(self, project: Project) -> None:
         before, self._session.project = self._session.project, project
         self._show()
-        if _parts(before) != _parts(project):
+        answered = self._answer_stands
+        if answered:
+            self._messages.hide()
+        self._answered = ""
+        # What the answer has kept from being said is still to be told.
+        if answered or _parts(before) != _parts(project):
             self.check()
         self._session.tell()
 
@@ -254,14 +281,28 @@ class ProjectController:
             return
         self._change_plate(frames=frames)
 
+    def _choose_camera(self, mode: str) -> None:
+        # The file of a camera that is read from one stays.
+        if mode != self._session.project.camera.mode:
+            self._change(camera=CameraSettings(mode))
+
     def _choose_minutes(self, minutes: float) -> None:
         self._change(refine=RefineSettings(minutes=minutes))
 
     def _choose_folder(self, folder: str) -> None:
+        plate = self._session.project.plate
+        try:
+            folder = whole_folder(folder, "" if plate is None else plate.path)
+        except PenumbraError as error:
+            self._tell_error(error)
+            self._show()
+            return
         if folder != self._session.project.folder:
             self._forget_folder()
-            self._change(folder=str(Path(folder).expanduser()) if folder else "")
+            self._change(folder=folder)
             self.look_at_folder()
+        else:
+            self._show()
 
     def _ask_folder(self) -> None:
         folder = self._dialogs.open_folder(translate("Project", "The output folder"), self._session.project.folder)
@@ -273,13 +314,28 @@ class ProjectController:
         if paths:
             self._change(clean_plate=CleanPlateSettings(paths[0]))
 
-    def _drop_masks(self, paths: list[str]) -> None:
-        dropped = sort_dropped(paths, has_plate=True)
-        for path in dropped.masks:
+    def _add(self, paths: tuple[str, ...]) -> None:
+        twice = []
+        for path in paths:
+            if clip_of(path) in [clip_of(mask.path) for mask in self._session.project.masks]:
+                twice.append(Path(path).name)
             self._set(self._session.project.with_mask(path))
+        if twice:
+            text = translate("Project", "A mask already, and now one more object: {0}.").format(", ".join(twice))
+            fix = translate("Project", "Choose another channel or value for it, or remove it.")
+            self._answer("note", text, fix)
 
     def _tell_error(self, error: PenumbraError) -> None:
-        self._messages.show_message("error", error.sentence, error.fix)
+        self._answer("error", error.sentence, error.fix)
+
+    def _answer(self, severity: str, text: str, fix: str) -> None:
+        """Says what is the matter with a choice; stands until another is made."""
+        self._messages.show_message(severity, text, fix)
+        self._answered = self._messages.text
+
+    @property
+    def _answer_stands(self) -> bool:
+        return bool(self._answered) and self._messages.text == self._answered
 
     def _show(self) -> None:
         project, verdict = self._session.project, self._session.verdict
@@ -288,8 +344,10 @@ class ProjectController:
         note = self._folder.note if self._folder.folder == project.folder else None
         self._form.show_project(project, facts, span, note)
         known = {mask.name: mask for mask in verdict.masks} if verdict is not None else {}
+        first = 0 if verdict is None or verdict.plate is None else verdict.plate.first
+        places = [project.names.index(name) for name in project.order_at(first) or project.names]
         self._masks.show_rows(
-            tuple(_row(mask, index, known.get(mask.name)) for index, mask in enumerate(project.masks))
+            tuple(_row(project.masks[place], place, known.get(project.names[place])) for place in places)
         )
 
 
@@ -298,7 +356,7 @@ def _row(mask: Any, index: int, facts: MaskFacts | None) -> MaskRow:
     worst = min(facts.sentences, key=lambda sentence: sentence.severity != "error", default=None)
     note, severity = (str(worst), worst.severity) if worst is not None else ("", "")
     return MaskRow(
-        mask.name, mask.path, object_color(index), mask.channel, facts.choices(), mask.invert, note, severity
+        index, mask.name, mask.path, object_color(index), mask.channel, facts.choices(), mask.invert, note, severity
     )
 
 

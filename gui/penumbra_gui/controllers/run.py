@@ -10,9 +10,10 @@ from PySide6.QtGui import QImage
 
 from penumbra.errors import PenumbraError
 from penumbra.events import Event
+from penumbra.job import Job
 from penumbra_gui.models.checks import Sentence
 from penumbra_gui.models.job_queue import JobQueue, QueuedJob
-from penumbra_gui.models.outputs import finished_frames, has_begun, open_output
+from penumbra_gui.models.outputs import FolderState, finished_frames, has_begun, look_at_folder, open_output
 from penumbra_gui.models.run_state import RunState, time_left
 from penumbra_gui.models.runner import Runner
 from penumbra_gui.models.session import Session
@@ -56,6 +57,9 @@ class RunController:
         self._loop, self._workers, self._view, self._messages, self._dialogs = loop, workers, view, messages, dialogs
         self._add_log, self._current_frame, self._on_finished = add_log, current_frame, on_finished
         self._current: QueuedJob | None = None
+        # The job whose error is in the message bar, and the words there.
+        self._failed: QueuedJob | None = None
+        self._told = ""
         self._runner: Runner | None = None
         self._logged = 0
         self._live_frame: int | None = None
@@ -73,26 +77,38 @@ class RunController:
 
     @property
     def state(self) -> RunState:
-        """The run shown: the one at work, else the last."""
-        return self._idle if self._current is None else self._current.state
+        """The run shown: the one at work, else the open clip's last."""
+        entry = self._current
+        return entry.state if entry is not None and (entry.state.active or self._is_open(entry)) else self._idle
 
     @property
     def active(self) -> bool:
         """Whether an engine works."""
         return self._runner is not None
 
-    def start(self, replace_output: bool = False) -> None:
-        """Starts the open job, or resumes what its folder holds."""
-        if not self.active:
-            entry = self._add(replace_output)
-            if entry is not None:
-                self._begin(entry)
+    def start(self, replace_output: bool = False, checked: bool = True) -> None:
+        """Starts the open job, or resumes what its folder holds; ``checked``: only where the button could be pressed."""
+        if not self.active and (self._hint()[1] or not checked):
+            self._run(self._open_job(replace_output))
+
+    def _run(self, job: Job | None) -> None:
+        entry = None if job is None else self._add(job)
+        if entry is not None:
+            self._forget_message()
+            self._begin(entry)
 
     def enqueue(self) -> None:
         """The open job, after those that wait."""
-        if self._add(replace_output=False) is not None:
+        job = self._open_job(replace_output=False)
+        if job is not None and self._add(job) is not None and not self.active:
+            self._forget_message()
             self._begin_next()
         self.show()
+
+    def _forget_message(self) -> None:
+        """What was told last is done with, once the artist starts something else."""
+        self._failed = None
+        self._messages.hide()
 
     def stop(self) -> None:
         """Asks the engine to stop; what is finished stays."""
@@ -111,10 +127,16 @@ class RunController:
         self._queue.forget_files()
         return done
 
-    def _add(self, replace_output: bool) -> QueuedJob | None:
+    def _open_job(self, replace_output: bool) -> Job | None:
         try:
-            job = self._session.project.job(replace_output)
-            resume = has_begun(Path(job.output.folder)) and not replace_output
+            return self._session.project.job(replace_output)
+        except PenumbraError as error:
+            self._messages.show_message("error", error.sentence, error.fix)
+        return None
+
+    def _add(self, job: Job) -> QueuedJob | None:
+        try:
+            resume = has_begun(Path(job.output.folder)) and not job.output.replace
             taken = [
                 e for e in self._queue.jobs if e.state.status != "done" and e.job.output.folder == job.output.folder
             ]
@@ -129,11 +151,14 @@ class RunController:
         return None
 
     def _begin(self, entry: QueuedJob) -> None:
-        self._messages.hide()
         self._current = entry
         entry.state.begin()
         if self._is_open(entry):
             self._session.layers_edition += 1
+            if entry.job.output.replace and not entry.resume:
+                # The engine removes the layers of before as soon as it has the folder.
+                self._session.output, self._session.finished = None, frozenset()
+                self._session.tell()
         number = entry.number
         runner = self._make_runner(
             entry.file,
@@ -187,7 +212,7 @@ class RunController:
         if entry.state.status == "done" and self._is_open(entry):
             self._open_layers(entry)
         else:
-            self._look_for_frames()
+            self._look_at_folder(entry)
         self.show()
         if entry.state.status != "stopped":
             self._begin_next()
@@ -197,9 +222,11 @@ class RunController:
         if state.error is not None:
             self._add_log(f"error: {state.error}")
             self._messages.show_message(
-                "error", state.error.text, state.error.fix, self._log_tail(), _actions(state.error.code)
+                "error", state.error.text, state.error.fix, self._log_tail(entry), _actions(state.error.code)
             )
-        elif state.status == "done":
+            self._failed, self._told = entry, self._messages.text
+        elif state.status == "done" and (self._failed is None or self._messages.text != self._told):
+            # Why an earlier job of the queue has failed is worth more.
             count = len(state.warnings)
             warned = translate("Run", "Warnings: {0}, see the details.").format(count) if count else ""
             text = translate("Run", "Finished: {0}").format(entry.job.output.folder)
@@ -210,12 +237,28 @@ class RunController:
 
         def opened(output: object) -> None:
             if self._is_open(entry):
+                # What was read while the run went on may have been of before.
+                self._session.layers_edition += 1
                 self._session.output = output  # type: ignore[assignment] # what open_output returned
                 self._session.finished = frozenset(getattr(output, "frames", ()))
                 self._on_finished()
                 self._session.tell()
 
         self._workers.run(lambda: open_output(folder), opened, lambda error: self._add_log(str(error)))
+
+    def _look_at_folder(self, entry: QueuedJob) -> None:
+        """What a run that did not finish has left; the result of before, where it was not begun at all."""
+        folder, plate, names = entry.job.output.folder, entry.job.plate.path, entry.job.names
+
+        def found(state: FolderState) -> None:
+            if self._is_open(entry) and not entry.state.active:
+                self._session.output, self._session.finished = state.output, state.frames
+                self._session.tell()
+
+        if self._is_open(entry):
+            self._workers.run(
+                lambda: look_at_folder(folder, plate, names, None), found, lambda error: self._add_log(str(error))
+            )
 
     def _look(self) -> None:
         """While a run goes on: new lines for the log, frames that have been finished."""
@@ -251,21 +294,29 @@ class RunController:
                 self._add_log(text[self._logged :])
                 self._logged = len(text)
 
-    def _log_tail(self) -> str:
+    def _log_tail(self, entry: QueuedJob) -> str:
         text = "" if self._runner is None else self._runner.log
-        return "\n".join(text.splitlines()[-30:]) or "\n".join(self.state.warnings)
+        return "\n".join(text.splitlines()[-30:]) or "\n".join(entry.state.warnings)
 
     def _is_open(self, entry: QueuedJob) -> bool:
-        return entry.job.output.folder == self._session.project.folder
+        project = self._session.project
+        same_clip = project.plate is not None and project.plate.path == entry.job.plate.path
+        return same_clip and entry.job.output.folder == project.folder
 
     def _act(self, name: str) -> None:
-        if name == "replace":
-            folder = self._session.project.folder
-            question = translate("Run", "Overwrite the layers in {0}?").format(folder)
-            if self._dialogs.confirm(question, translate("Run", "Overwrite")):
-                self.start(replace_output=True)
-        elif name == "resume":
-            self.start()
+        """A button of the message: it is about the job that has failed, whatever is open by now."""
+        entry = self._failed
+        if entry is None or self.active:
+            return
+        replacing = name == "replace"
+        question = translate("Run", "Overwrite the layers in {0}?").format(entry.job.output.folder)
+        if replacing and not self._dialogs.confirm(question, translate("Run", "Overwrite")):
+            return
+        if self._is_open(entry):
+            # As it has been mended since.
+            self._run(self._open_job(replacing))
+        else:
+            self._run(replace(entry.job, output=replace(entry.job.output, replace=replacing)))
 
     def _remove(self, number: int) -> None:
         self._queue.remove(number)
@@ -279,17 +330,9 @@ class RunController:
 
     def show(self) -> None:
         """Brings the view up to date."""
-        state, project = self.state, self._session.project
-        hint = ""
-        try:
-            project.job()
-        except PenumbraError as error:
-            hint = str(error)
-        verdict = self._session.verdict
-        usable = not hint and verdict is not None and verdict.usable
-        if not hint and verdict is not None and not verdict.usable:
-            hint = verdict.first_error
-        begun = self._session.begun or (bool(project.folder) and self._has_begun(project.folder))
+        state = self.state
+        hint, usable = self._hint()
+        begun = self._session.begun or self._has_begun()
         word = translate("Run", "Resume") if begun else translate("Run", "Start")
         self._view.show_possible(word, usable and not self.active, state.status == "running",
                                  usable and self.active, "" if self.active else hint)  # fmt: skip
@@ -299,9 +342,18 @@ class RunController:
         self._show_learning(state)
         self._view.show_queue(tuple(_queue_row(entry) for entry in self._queue.jobs))
 
-    def _has_begun(self, folder: str) -> bool:
+    def _hint(self) -> tuple[str, bool]:
+        """What is missing before a start, and whether one is possible; neither while the footage is being checked."""
+        verdict = self._session.verdict
+        try:
+            self._session.project.job()
+        except PenumbraError as error:
+            return str(error), False
+        return ("", False) if verdict is None else (verdict.first_error, verdict.usable)
+
+    def _has_begun(self) -> bool:
         entry = self._current
-        return entry is not None and entry.job.output.folder == folder and entry.state.resumable
+        return entry is not None and self._is_open(entry) and entry.state.resumable
 
     def _show_learning(self, state: RunState) -> None:
         picture = self._strip if state.active else None
@@ -317,7 +369,10 @@ class RunController:
         if entry is None or entry.state.active or entry.state.status == "done":
             return
         entry.state = replace(RunState(), losses=entry.state.losses)
-        if not self.active:
+        if self.active:
+            self._queue.put_first(number)
+        else:
+            self._forget_message()
             self._begin(entry)
         self.show()
 
@@ -329,4 +384,5 @@ def _actions(code: str) -> tuple[tuple[str, str], ...]:
 
 
 def _queue_row(entry: QueuedJob) -> QueueRow:
-    return QueueRow(entry.number, entry.title, translate("Run", _STATES[entry.state.status]))
+    told = "" if entry.state.error is None else str(entry.state.error)
+    return QueueRow(entry.number, entry.title, translate("Run", _STATES[entry.state.status]), told)

@@ -30,6 +30,7 @@ class SetupController:
         self._show_version, self._add_log, self._open_job = show_version, add_log, open_job
         self._folder, self._examine = sample_folder, examine
         self._python: str | None = None
+        self._told = ""
         self.report = EngineReport("", (), None)
         welcome.sample_asked.connect(self.open_sample)
 
@@ -62,3 +63,7 @@ class SetupController:
         if report.problem is not None:
             problem = report.problem
             self._messages.show_message(problem.severity, problem.text, problem.fix, "\n".join(report.lines))
+            self._told = self._messages.text
+        elif self._messages.text == self._told:
+            # Mended, as by another engine chosen.
+            self._messages.hide()

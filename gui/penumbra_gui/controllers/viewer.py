@@ -93,12 +93,13 @@ class ViewerController:
             plate = self._session.project.plate
             same = plate is not None and plate.path == self._path
             self._path = "" if plate is None else plate.path
-            line = Timeline.of_range(facts.first, facts.last, facts.fps, self.line.current if same else None)
-            self.line = replace(line, loop=self.line.loop)
+            self.line = self.line.over(facts.first, facts.last, facts.fps, same)
             self._viewer.set_canvas(facts.canvas[2], facts.canvas[3], facts.pixel_aspect)
             if not self.view.display:
                 self._begin_view(facts.space)
         names = self._session.scene_at(self.line.current).order
+        # A layer that is gone has no button any more to give the others back.
+        self.view = self.view.of_layers((*names, *self._session.project.names))
         self._layers.show_layers(names, self._session.colors(), bool(self._session.finished))
         self._show_view()
         self._render()
@@ -200,14 +201,22 @@ class ViewerController:
     def _show_view(self) -> None:
         self._bar.show_view(self.view, self._has_layers)
         self._layers.show_view(self.view)
-        self._viewer.set_wipe(self.view.wipe if self.view.compare == "wipe" else None)
+        self._show_wipe()
+
+    def _show_wipe(self) -> None:
+        """The wipe's line, where there is something to wipe against."""
+        wiped = self.view.compare == "wipe" and self.view.content == "layers"
+        there = self.line.current in self._session.finished
+        self._viewer.set_wipe(self.view.wipe if wiped and there else None)
 
     def _swap(self) -> None:
         if self._has_layers:
             self.change("content", "plate" if self.view.content == "layers" else "layers")
 
     def _toggle_compare(self, name: str) -> None:
-        self.change("compare", "off" if self.view.compare == name else name)
+        # A comparison chosen before the plate was looked at by itself is seen again, not taken off unseen.
+        on = self.view.compare == name and self.view.content == "layers"
+        self.change("compare", "off" if on else name)
 
     def _show_layer(self, name: str, on: bool) -> None:
         hidden = self.view.hidden - {name} if on else self.view.hidden | {name}
@@ -280,6 +289,7 @@ class ViewerController:
 
     def _show_picture(self, picture: Picture, sharp: bool) -> None:
         self._viewer.show_picture(picture, sharp)
+        self._show_wipe()
         if self.view.content == "layers" and self.line.current not in self._session.finished:
             text = translate("Viewer", "Frame {0} has no layers yet: this is the plate.").format(self.line.current)
             self._viewer.show_message(text)

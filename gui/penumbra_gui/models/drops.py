@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from penumbra_gui.models.clips import clip_of
 from penumbra_gui.models.outputs import has_begun, is_output
 
 # What stands beside a clip, and is none.
@@ -67,7 +68,5 @@ def _clips_in(path: Path) -> list[str]:
 def _one_per_sequence(paths: Iterable[str]) -> list[str]:
     seen: dict[tuple[str, str], str] = {}
     for path in paths:
-        where = Path(path)
-        pattern = re.sub(r"\d+(?=\D*$)", "#", where.name) if where.is_file() else where.name
-        seen.setdefault((str(where.parent), pattern), path)
+        seen.setdefault(clip_of(path), path)
     return list(seen.values())

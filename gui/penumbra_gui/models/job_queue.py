@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,21 +34,28 @@ class JobQueue:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._numbers = itertools.count(1)
+        self._last = 0
         self.jobs: list[QueuedJob] = []
 
     def add(self, job: Job, resume: bool = False) -> QueuedJob:
-        """At the end; its file is whole before this returns. May raise OSError."""
+        """At the end; its file is whole before this returns, and the only one kept of its output folder that is no
+        job of this list. May raise OSError.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
-        number = next(self._numbers)
-        path = self._folder / f"job_{number:04d}.json"
-        while path.exists():
-            number = next(self._numbers)
-            path = self._folder / f"job_{number:04d}.json"
+        # Above all that are kept: a number that is free again would make the new job the oldest.
+        self._last = max(self._last, *(_number_of(path) for path in self._files()), 0) + 1
+        path = self._folder / f"job_{self._last:04d}.json"
         save_text(path, job.to_json())
-        entry = QueuedJob(number, job, path, resume=resume)
+        self._forget_older(job, path)
+        entry = QueuedJob(self._last, job, path, resume=resume)
         self.jobs.append(entry)
         return entry
+
+    def _forget_older(self, job: Job, path: Path) -> None:
+        ours = {path, *(entry.file for entry in self.jobs)}
+        for kept in self._files():
+            if kept not in ours and _folder_of(kept) == Path(job.output.folder):
+                kept.unlink(missing_ok=True)
 
     def remove(self, number: int) -> None:
         """Takes a job that is not running from the list; its file goes, what it made stays."""
@@ -63,17 +69,21 @@ class JobQueue:
             return None
         return next((entry for entry in self.jobs if entry.state.status == "waiting"), None)
 
+    def put_first(self, number: int) -> None:
+        """Moves a job ahead of those that wait."""
+        entry = self.find(number)
+        if entry is not None:
+            self.jobs.remove(entry)
+            waiting = (place for place, other in enumerate(self.jobs) if other.state.status == "waiting")
+            self.jobs.insert(next(waiting, len(self.jobs)), entry)
+
     def find(self, number: int) -> QueuedJob | None:
         """The job of a number."""
         return next((entry for entry in self.jobs if entry.number == number), None)
 
     def file_of(self, folder: Path) -> Path | None:
         """The newest job kept that writes to ``folder``: a run that was interrupted, maybe days ago."""
-        for path in self._files():
-            with contextlib.suppress(PenumbraError):
-                if Path(load_job(path).output.folder) == folder:
-                    return path
-        return None
+        return next((path for path in self._files() if _folder_of(path) == folder), None)
 
     def forget_files(self) -> None:
         """Removes the files of jobs that are done and of all but the newest others, which :meth:`file_of` finds."""
@@ -84,7 +94,20 @@ class JobQueue:
             path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("job_*.json"), reverse=True)
+        """The newest first."""
+        return sorted(self._folder.glob("job_*.json"), key=_number_of, reverse=True)
+
+
+def _number_of(path: Path) -> int:
+    digits = path.stem.removeprefix("job_")
+    return int(digits) if digits.isdecimal() else 0
+
+
+def _folder_of(path: Path) -> Path | None:
+    """Where the job of a file writes to; None for a file that is no job."""
+    with contextlib.suppress(PenumbraError):
+        return Path(load_job(path).output.folder)
+    return None
 
 
 def save_text(path: Path, text: str) -> None:

@@ -16,7 +16,8 @@ from penumbra.errors import JobError, OutputError, PenumbraError
 from penumbra.job import Job, RefineSettings, job_from_dict
 from penumbra.storage import read_text
 from penumbra_gui.models.checks import Sentence
-from penumbra_gui.models.project import next_folder
+from penumbra_gui.models.clips import clip_of
+from penumbra_gui.models.project import name_of, next_folder, usual_folder
 
 NODE_FILES = {"Nuke": "layers.nk", "Fusion": "layers.setting"}
 _MANIFEST = "manifest.json"
@@ -65,13 +66,22 @@ def _figure(value: Any) -> float | None:
 
 
 def is_output(folder: Path) -> bool:
-    """Whether a folder holds a finished run."""
-    return (folder / _MANIFEST).is_file()
+    """Whether a folder holds a finished run; raises :class:`OutputError` where that cannot be told."""
+    return _is_there(folder, _MANIFEST)
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether a run has begun in a folder: resuming is worth trying."""
-    return (folder / _JOURNAL).is_file()
+    """Whether a run has begun in a folder: resuming is worth trying. Raises as :func:`is_output`."""
+    return _is_there(folder, _JOURNAL)
+
+
+def _is_there(folder: Path, name: str | Path) -> bool:
+    try:
+        return (folder / name).is_file()
+    except OSError as error:
+        # A name too long for the disk, or a folder that may not be looked into.
+        reason = error.strerror or error
+        raise OutputError(f"The output folder {folder} cannot be used: {reason}.", "Choose another one.") from error
 
 
 def finished_frames(folder: Path, names: tuple[str, ...]) -> frozenset[int]:
@@ -98,15 +108,47 @@ def look_at_folder(folder: str, plate: str, names: tuple[str, ...], known: Finis
     call it off the loop.
     """
     where, output = Path(folder), known
-    if output is None and is_output(where):
-        with contextlib.suppress(PenumbraError):
-            output = open_output(where)
-    # Another clip's layers are none of this one's.
-    if output is not None and (output.job.plate.path, output.job.names) != (plate, names):
+    try:
+        begun = has_begun(where)
+        if output is None and is_output(where):
+            with contextlib.suppress(PenumbraError):
+                output = open_output(where)
+    except OutputError as error:
+        return FolderState(folder, note=Sentence("error", error.sentence, error.fix))
+    # Another clip's layers are none of this one's, nor are those of other objects.
+    if output is not None and not _same_clip(output.job.plate.path, plate):
+        return FolderState(folder, note=Sentence("note", "Holds the layers of another clip."))
+    if output is not None and set(output.job.names) != set(names):
+        return FolderState(folder, note=_folder_note(where))
+    if output is not None and output.job.names != names:
         output = None
-    begun = has_begun(where)
     frames = finished_frames(where, names) if begun or output is not None else frozenset[int]()
     return FolderState(folder, output, frames, begun and output is None, _folder_note(where))
+
+
+def free_folder(plate: str) -> str:
+    """Where a clip's layers go unless the artist says otherwise: ``layers`` beside it, or ``layers_CLIP`` where these
+    are another clip's.
+    """
+    usual = usual_folder(plate)
+    own = f"{usual}_{name_of(plate, ())}"
+    return next((folder for folder in (usual, own) if not _is_taken(Path(folder), plate)), "") or next_folder(own)
+
+
+def _is_taken(folder: Path, plate: str) -> bool:
+    """Whether a folder holds another clip's result."""
+    try:
+        return is_output(folder) and not _same_clip(open_output(folder).job.plate.path, plate)
+    except PenumbraError:
+        return False
+
+
+def _same_clip(theirs: str, ours: str) -> bool:
+    """Whether two paths name one clip, however its frames are spelled, by its folder or wherever it was moved to."""
+    first, second = Path(theirs).absolute(), Path(ours).absolute()
+    their, our = clip_of(str(first)), clip_of(str(second))
+    moved = their[1] == our[1] and not first.parent.exists()
+    return their == our or moved or first == second.parent or second == first.parent
 
 
 def _folder_note(where: Path) -> Sentence | None:

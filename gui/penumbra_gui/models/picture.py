@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, cast
 
@@ -51,6 +52,14 @@ class ViewSettings:
     def shows(self, name: str) -> bool:
         """Whether a layer takes part."""
         return name == self.solo if self.solo else name not in self.hidden
+
+    def of_layers(self, names: Iterable[str]) -> ViewSettings:
+        """The same without what is chosen of layers that are not among ``names``."""
+        known = frozenset(names)
+        return replace(
+            self, hidden=self.hidden & known, solo=self.solo if self.solo in known else "",
+            opacity=tuple(entry for entry in self.opacity if entry[0] in known),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import colorsys
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from penumbra.errors import JobError, ObjectNameError
+from penumbra.errors import JobError, ObjectNameError, OutputError
 from penumbra.job import (
     CameraSettings,
     CleanPlateSettings,
@@ -151,6 +152,21 @@ def usual_folder(plate_path: str) -> str:
     """Where layers go unless the artist says otherwise: ``layers`` beside the plate."""
     where = Path(plate_path)
     return str((where if where.is_dir() else where.parent) / "layers")
+
+
+def whole_folder(folder: str, plate_path: str) -> str:
+    """A folder as it was typed, whole: a relative one lies beside the plate, wherever the engine is started.
+
+    Raises :class:`OutputError` for the home of a user there is not.
+    """
+    if not folder:
+        return ""
+    try:
+        typed = Path(folder).expanduser()
+    except RuntimeError as error:
+        raise OutputError(f"There is no home folder for {Path(folder).parts[0]}.", "Write the path out.") from error
+    near = Path(usual_folder(plate_path)).parent if plate_path else Path()
+    return os.path.normpath((near / typed).absolute())
 
 
 def next_folder(folder: str) -> str:

@@ -29,6 +29,14 @@ class Timeline:
         here = current if current is not None and first <= current <= last else first
         return cls(first, last, here, first, last, fps or 24.0)
 
+    def over(self, first: int, last: int, fps: float | None, same: bool) -> Timeline:
+        """The clip as it was read once more; ``same``: it is the one this is of, whose in and out points and playing
+        stay while it has the same frames.
+        """
+        if same and (first, last) == (self.first, self.last):
+            return replace(self, fps=fps or 24.0)
+        return replace(Timeline.of_range(first, last, fps, self.current if same else None), loop=self.loop)
+
     @property
     def playing(self) -> bool:
         """Whether it moves by itself."""

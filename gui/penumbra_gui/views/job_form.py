@@ -51,6 +51,9 @@ class JobFormView(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._quiet = False
+        # As they are shown: what differs from them has been typed.
+        self._frames: tuple[int, int] | None = None
+        self._folder_of = ("", "")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -129,7 +132,7 @@ class JobFormView(QWidget):
         self._folder = QLineEdit()
         self._folder.setAccessibleName(self.tr("Output folder"))
         self._folder.setPlaceholderText(self.tr("Output folder"))
-        self._folder.editingFinished.connect(lambda: self._say(self.folder_typed, self._folder.text()))
+        self._folder.editingFinished.connect(self._tell_folder)
         self._precision = self._combo(
             self.tr("Precision"), tuple((name, name) for name in PRECISIONS), self.precision_chosen
         )
@@ -183,14 +186,15 @@ class JobFormView(QWidget):
             self._first.setValue(span[0] if chosen is None else chosen.first)
             self._last.setValue(span[1] if chosen is None else chosen.last)
             self._all.setEnabled(chosen is not None)
+        self._frames = None if span is None else (self._first.value(), self._last.value())
         self._space.setEditText("auto" if plate is None else plate.color_space)
         self._show_quality(project)
-        self._camera.setCurrentIndex(max(0, self._camera.findData(project.camera.mode)))
+        self._show_camera(project.camera.mode)
         self._clean.show_text(
             self.tr("Made from the clip") if project.clean_plate is None else project.clean_plate.path
         )
         self._clean_remove.setVisible(project.clean_plate is not None)
-        self._folder.setText(project.folder)
+        self._show_folder(project)
         self._folder.setToolTip(project.folder)
         self._precision.setCurrentIndex(self._precision.findData(project.precision))
         self._compression.setCurrentIndex(self._compression.findData(project.compression))
@@ -200,6 +204,22 @@ class JobFormView(QWidget):
         self._note.setStyleSheet(f"color: {BAD};" if note is not None and note.severity == "error" else "")
         self._note.setVisible(note is not None)
         self._quiet = False
+
+    def _show_folder(self, project: Project) -> None:
+        """Half a path stays to be gone on with, but not as another clip's."""
+        of = ("" if project.plate is None else project.plate.path, project.folder)
+        if of != self._folder_of or not self._folder.isModified():
+            self._folder.setText(project.folder)
+        self._folder_of = of
+
+    def _show_camera(self, mode: str) -> None:
+        """A camera read from a file comes with a job: there is nothing to choose it by here."""
+        place = self._camera.findData("file")
+        if mode == "file" and place < 0:
+            self._camera.addItem(self.tr("From a file"), "file")
+        elif mode != "file" and place >= 0:
+            self._camera.removeItem(place)
+        self._camera.setCurrentIndex(self._camera.findData(mode))
 
     def _show_quality(self, project: Project) -> None:
         refine = project.refine
@@ -234,7 +254,15 @@ class JobFormView(QWidget):
         return combo
 
     def _tell_frames(self) -> None:
-        self._say(self.frames_chosen, self._first.value(), self._last.value())
+        # To pass through is not to choose, and until the clip is read these are the last one's numbers.
+        frames = self._first.value(), self._last.value()
+        if self._frames is not None and frames != self._frames:
+            self._say(self.frames_chosen, *frames)
+
+    def _tell_folder(self) -> None:
+        # No longer being typed: what becomes of it is to be shown.
+        self._folder.setModified(False)
+        self._say(self.folder_typed, self._folder.text())
 
     def _tell_space(self) -> None:
         self._say(self.color_space_chosen, self._space.currentText().strip() or "auto")

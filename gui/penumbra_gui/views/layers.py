@@ -31,6 +31,8 @@ class _Row(QWidget):
         self.without.clicked.connect(lambda on: view.without.emit(name if on else ""))
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(0, 100)
+        # As of buttons: after it was dragged, arrows go on stepping through frames.
+        self.opacity.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.opacity.setFixedWidth(64)
         self.opacity.setAccessibleName(self.tr("Opacity of {0}").format(name))
         self.opacity.setToolTip(self.tr("Opacity"))
@@ -80,6 +82,7 @@ class LayersView(QWidget):
         self._empty = faint(self.tr("Layers appear here as the engine finishes frames."))
         self._backdrop = QComboBox()
         self._backdrop.setAccessibleName(self.tr("Behind the layers"))
+        self._backdrop.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         labels = {
             "clean plate": self.tr("Clean plate"),
             "checkerboard": self.tr("Checkerboard"),

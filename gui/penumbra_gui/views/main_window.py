@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import base64
+from typing import cast
 
 from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, Signal
-from PySide6.QtGui import QAction, QCloseEvent, QGuiApplication, QKeySequence, QResizeEvent
+from PySide6.QtGui import QAction, QCloseEvent, QGuiApplication, QKeyEvent, QKeySequence, QResizeEvent
 from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSlider,
+    QApplication,
+    QComboBox,
     QGridLayout,
     QLabel,
     QMainWindow,
@@ -37,6 +43,17 @@ from penumbra_gui.views.words import translate
 
 _MOST_LOG_LINES = 5000
 _FIRST_KEYS = ("play_pause", "step_on", "fit", "swap", "wipe", "difference", "outlines", "shortcuts")
+_ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+_UP_AND_DOWN = (Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_Home, Qt.Key.Key_End)
+_ALONG = (Qt.Key.Key_Left, Qt.Key.Key_Right, *_UP_AND_DOWN)
+# What works a control that has the focus; the other keys play and show, whatever has it.
+_KEYS_OF_CONTROLS: tuple[tuple[type[QWidget], tuple[Qt.Key, ...]], ...] = (
+    (QAbstractButton, (Qt.Key.Key_Space, *_ENTER)),
+    (QComboBox, (Qt.Key.Key_Space, *_UP_AND_DOWN, *_ENTER)),
+    (QAbstractSlider, _ALONG),
+    (QAbstractItemView, (*_UP_AND_DOWN, *_ENTER)),
+    (QPlainTextEdit, _ALONG),
+)
 
 
 class _Column(QWidget):
@@ -280,6 +297,14 @@ class MainWindow(QMainWindow):
         self._closing = True
         self.close()
 
+    def event(self, event: QEvent) -> bool:
+        """Leaves the keys that work the focused control to it, before the window's own shortcuts have them."""
+        # Comes here from the control, which has not taken it for itself as one that is typed in does.
+        if event.type() == QEvent.Type.ShortcutOverride and _works_control(cast("QKeyEvent", event)):
+            event.accept()
+            return True
+        return super().event(event)
+
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 # Qt's name
         """Asks first."""
         if self._closing:
@@ -287,6 +312,13 @@ class MainWindow(QMainWindow):
         else:
             event.ignore()
             self.close_asked.emit()
+
+
+def _works_control(event: QKeyEvent) -> bool:
+    """Whether a key pressed by itself is one of the focused control's."""
+    plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
+    focused = QApplication.focusWidget()
+    return plain and any(isinstance(focused, kind) and event.key() in keys for kind, keys in _KEYS_OF_CONTROLS)
 
 
 def _usual_size() -> QSize:

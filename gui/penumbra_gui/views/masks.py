@@ -25,8 +25,11 @@ from penumbra_gui.views.theme import BAD, WARM, icon
 
 @dataclass(frozen=True)
 class MaskRow:
-    """What a row shows. ``choices`` of the channel picker as a job file spells them; ``note`` what is to be said."""
+    """What a row shows. ``index``: the mask's in the project; ``choices`` of the channel picker as a job file spells
+    them; ``note`` what is to be said.
+    """
 
+    index: int
     name: str
     path: str
     color: tuple[int, int, int]
@@ -37,12 +40,16 @@ class MaskRow:
     severity: str = ""
 
 
+# Index, name and path of a mask, and the name half typed for it.
+_Typed = tuple[int, str, str, str]
+
+
 class _Row(QWidget):
     """One mask."""
 
-    def __init__(self, row: MaskRow, view: MasksView, index: int) -> None:
+    def __init__(self, row: MaskRow, view: MasksView) -> None:
         super().__init__()
-        self._row, self._view, self._index = row, view, index
+        self._row, self._view, self._index = row, view, row.index
         grid = QGridLayout(self)
         grid.setContentsMargins(4, 4, 4, 4)
         grid.setHorizontalSpacing(4)
@@ -62,8 +69,8 @@ class _Row(QWidget):
         invert = tool("invert", self.tr("Invert mask {0}").format(row.name))
         invert.setCheckable(True)
         invert.setChecked(row.invert)
-        invert.toggled.connect(lambda on: view.inverted.emit(index, on))
-        remove = tool("remove", self.tr("Remove mask {0}").format(row.name), lambda: view.removed.emit(index))
+        invert.toggled.connect(lambda on: view.inverted.emit(row.index, on))
+        remove = tool("remove", self.tr("Remove mask {0}").format(row.name), lambda: view.removed.emit(row.index))
         grid.addWidget(grip, 0, 0)
         grid.addWidget(swatch, 0, 1)
         grid.addWidget(self.name, 0, 2)
@@ -112,10 +119,24 @@ class _Row(QWidget):
             self._view.split_asked.emit(self._index)
 
     def _rename(self) -> None:
-        if self.name.text() != self._row.name:
-            self._view.renamed.emit(self._index, self.name.text())
-            # A name that was taken over stands in a new row; one that was refused must not stay here.
+        typed = self.name.text()
+        if typed != self._row.name:
+            # A name that is taken over stands in a new row; one that is refused must not stay here.
             self.name.setText(self._row.name)
+            self._view.renamed.emit(self._index, typed)
+
+    def leave(self) -> _Typed | None:
+        """What is being typed, to go on with in the row that comes in this one's place; nothing is told of it."""
+        self.name.blockSignals(True)
+        row = self._row
+        return (row.index, row.name, row.path, self.name.text()) if self.name.isModified() else None
+
+    def go_on(self, typed: _Typed) -> None:
+        """Takes over what was being typed, if it was this mask's name."""
+        if typed[:3] == (self._row.index, self._row.name, self._row.path):
+            self.name.setFocus()
+            self.name.selectAll()
+            self.name.insert(typed[3])
 
 
 class _List(QListWidget):
@@ -164,7 +185,7 @@ class _List(QListWidget):
 
 
 class MasksView(QWidget):
-    """Indices are the project's, back to front; the list shows the front one on top.
+    """Indices are the project's; the list shows the front one on top.
 
     ``split_asked``: one mask for each value of an ID image, in place of this one.
     """
@@ -206,20 +227,29 @@ class MasksView(QWidget):
             return
         self._shown = rows
         selected = self.list.currentRow()
+        # A row that goes loses the focus, which would end the typing in it and tell its name as another mask's.
+        typed = [row.leave() for row in self._rows()]
         self.list.clear()
-        for index in reversed(range(len(rows))):
+        for row in reversed(rows):
             item = QListWidgetItem()
-            item.setData(Qt.ItemDataRole.UserRole, rows[index].name)
-            item.setData(Qt.ItemDataRole.AccessibleTextRole, rows[index].name)
+            item.setData(Qt.ItemDataRole.UserRole, row.name)
+            item.setData(Qt.ItemDataRole.AccessibleTextRole, row.name)
             # Between rows only: one mask is not put into another.
             item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsDropEnabled)
             self.list.addItem(item)
-            self.list.setItemWidget(item, _Row(rows[index], self, index))
+            self.list.setItemWidget(item, _Row(row, self))
         self.list.setCurrentRow(min(selected, self.list.count() - 1))
         self.list.setVisible(bool(rows))
         self._order.setVisible(len(rows) > 1)
         self._empty.setVisible(not rows)
         self._fit_rows()
+        for begun in filter(None, typed):
+            for shown in self._rows():
+                shown.go_on(begun)
+
+    def _rows(self) -> list[_Row]:
+        widgets = [self.list.itemWidget(self.list.item(place)) for place in range(self.list.count())]
+        return [widget for widget in widgets if isinstance(widget, _Row)]
 
     def _fit_rows(self) -> None:
         """Rows as high as what they say, the list as high as its rows up to a bound."""

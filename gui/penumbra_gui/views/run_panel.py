@@ -27,11 +27,12 @@ from penumbra_gui.views.theme import ACCENT, FAINT, SUNKEN
 
 @dataclass(frozen=True)
 class QueueRow:
-    """One job in the list."""
+    """One job in the list. ``told``: why it has failed."""
 
     number: int
     title: str
     state: str
+    told: str = ""
 
 
 class LossCurve(QWidget):
@@ -279,7 +280,7 @@ class RunView(QWidget):
         for row in rows:
             item = QListWidgetItem(f"{row.title}\n{row.state}")
             item.setData(Qt.ItemDataRole.UserRole, row.number)
-            item.setToolTip(row.title)
+            item.setToolTip(f"{row.title}\n{row.told}".strip())
             self._jobs.addItem(item)
         # One job alone is told of above.
         self._queue_section.setVisible(len(rows) > 1)

@@ -37,6 +37,8 @@ class ViewBar(QFrame):
         self._channel = QComboBox()
         self._channel.setAccessibleName(self.tr("Channels shown"))
         self._channel.setToolTip(self.tr("Channels shown (R, G, B, A, Y)"))
+        # As of buttons: after a choice with the mouse, Space and arrows go on playing and stepping.
+        self._channel.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         for channel in CHANNELS:
             self._channel.addItem(self.tr("Luma") if channel == "L" else channel, channel)
         self._channel.activated.connect(lambda place: self.changed.emit("channel", self._channel.itemData(place)))
@@ -53,6 +55,7 @@ class ViewBar(QFrame):
         for combo, name in ((self._display, self.tr("Display")), (self._view, self.tr("View transform"))):
             combo.setAccessibleName(name)
             combo.setToolTip(name)
+            combo.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             combo.setMinimumWidth(96)
             combo.view().setMinimumWidth(240)
@@ -104,8 +107,8 @@ class ViewBar(QFrame):
         comparable = view.content == "layers"
         for button, name in ((self._wipe, "wipe"), (self._difference, "difference")):
             button.setEnabled(comparable)
-            button.setChecked(view.compare == name)
-        self._gain.setVisible(view.compare == "difference")
+            button.setChecked(comparable and view.compare == name)
+        self._gain.setVisible(comparable and view.compare == "difference")
         self._outlines.setChecked(view.outlines)
         for spin, value in ((self._exposure, view.exposure), (self._gamma, view.gamma), (self._gain, view.gain)):
             if spin.value() != value:
