@@ -87,14 +87,22 @@ class RunController:
         return self._runner is not None
 
     def start(self, replace_output: bool = False, checked: bool = True) -> None:
-        """Starts the open job, or resumes what its folder holds; ``checked``: only where the button could be pressed."""
+        """Starts the open job, or resumes what its folder holds; ``checked``: only where the button can be pressed."""
         if not self.active and (self._hint()[1] or not checked):
             self._run(self._open_job(replace_output))
 
     def _run(self, job: Job | None) -> None:
+        """Next, at once where no engine works."""
         entry = None if job is None else self._add(job)
         if entry is not None:
             self._forget_message()
+            self._run_next(entry)
+
+    def _run_next(self, entry: QueuedJob) -> None:
+        if self.active:
+            self._queue.put_first(entry.number)
+            self.show()
+        else:
             self._begin(entry)
 
     def enqueue(self) -> None:
@@ -248,7 +256,7 @@ class RunController:
 
     def _look_at_folder(self, entry: QueuedJob) -> None:
         """What a run that did not finish has left; the result of before, where it was not begun at all."""
-        folder, plate, names = entry.job.output.folder, entry.job.plate.path, entry.job.names
+        folder, plate, names = entry.job.output.folder, entry.job.plate.path, self._session.project.names
 
         def found(state: FolderState) -> None:
             if self._is_open(entry) and not entry.state.active:
@@ -306,7 +314,7 @@ class RunController:
     def _act(self, name: str) -> None:
         """A button of the message: it is about the job that has failed, whatever is open by now."""
         entry = self._failed
-        if entry is None or self.active:
+        if entry is None:
             return
         replacing = name == "replace"
         question = translate("Run", "Overwrite the layers in {0}?").format(entry.job.output.folder)
@@ -369,12 +377,9 @@ class RunController:
         if entry is None or entry.state.active or entry.state.status == "done":
             return
         entry.state = replace(RunState(), losses=entry.state.losses)
-        if self.active:
-            self._queue.put_first(number)
-        else:
+        if not self.active:
             self._forget_message()
-            self._begin(entry)
-        self.show()
+        self._run_next(entry)
 
 
 def _actions(code: str) -> tuple[tuple[str, str], ...]:

@@ -120,9 +120,9 @@ class _Row(QWidget):
 
     def _rename(self) -> None:
         typed = self.name.text()
+        # A name that is taken over stands in a new row; one that is refused must not stay here.
+        self.name.setText(self._row.name)
         if typed != self._row.name:
-            # A name that is taken over stands in a new row; one that is refused must not stay here.
-            self.name.setText(self._row.name)
             self._view.renamed.emit(self._index, typed)
 
     def leave(self) -> _Typed | None:
