@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("PySide6.QtWidgets", reason="the panel needs PySide6 and Qt's libraries", exc_type=ImportError)
 
-from PySide6.QtWidgets import QListWidget, QProgressBar, QToolButton
+from PySide6.QtWidgets import QListWidget, QPlainTextEdit, QProgressBar, QToolButton
 
 from penumbra.events import Event
 from penumbra.job import Job, MaskSettings, OutputSettings, PlateSettings, RefineSettings
@@ -139,6 +139,15 @@ def test_overwrite_is_of_the_job_that_failed_and_not_of_the_clip_open_by_then(be
     bench.press("Resume")
     assert bench.started == ["a", "a", "a"]
     assert not bench.runners[2].job["output"]["replace"]
+
+
+def test_an_error_has_what_the_engine_said_last_for_its_details(bench):
+    bench.open("a")
+    bench.controller.start()
+    bench.runners[-1].log = "\n".join(f"line {number}" for number in range(50))
+    bench.end(1, Event("error", message="A fault.", code="fault", fix="Report it."))
+    details = bench.messages.findChildren(QPlainTextEdit)[0].toPlainText().splitlines()
+    assert details == [f"line {number}" for number in range(20, 50)]
 
 
 def test_a_failed_job_that_is_still_open_is_run_as_it_was_mended(bench):

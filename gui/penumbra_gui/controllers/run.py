@@ -207,6 +207,7 @@ class RunController:
     def _end(self, number: int, exit_code: int, error: Sentence | None) -> None:
         entry = self._queue.find(number)
         self._pull_log()
+        log = "" if self._runner is None else self._runner.log
         self._runner = None
         if entry is None:
             return
@@ -216,7 +217,7 @@ class RunController:
             entry.state.end(exit_code)
         entry.resume = True
         self._add_log(entry.state.message)
-        self._tell_end(entry)
+        self._tell_end(entry, log)
         if entry.state.status == "done" and self._is_open(entry):
             self._open_layers(entry)
         else:
@@ -225,12 +226,12 @@ class RunController:
         if entry.state.status != "stopped":
             self._begin_next()
 
-    def _tell_end(self, entry: QueuedJob) -> None:
+    def _tell_end(self, entry: QueuedJob, log: str) -> None:
         state = entry.state
         if state.error is not None:
             self._add_log(f"error: {state.error}")
             self._messages.show_message(
-                "error", state.error.text, state.error.fix, self._log_tail(entry), _actions(state.error.code)
+                "error", state.error.text, state.error.fix, _tail(log, entry), _actions(state.error.code)
             )
             self._failed, self._told = entry, self._messages.text
         elif state.status == "done" and (self._failed is None or self._messages.text != self._told):
@@ -301,10 +302,6 @@ class RunController:
             if len(text) > self._logged:
                 self._add_log(text[self._logged :])
                 self._logged = len(text)
-
-    def _log_tail(self, entry: QueuedJob) -> str:
-        text = "" if self._runner is None else self._runner.log
-        return "\n".join(text.splitlines()[-30:]) or "\n".join(entry.state.warnings)
 
     def _is_open(self, entry: QueuedJob) -> bool:
         project = self._session.project
@@ -391,3 +388,8 @@ def _actions(code: str) -> tuple[tuple[str, str], ...]:
 def _queue_row(entry: QueuedJob) -> QueueRow:
     told = "" if entry.state.error is None else str(entry.state.error)
     return QueueRow(entry.number, entry.title, translate("Run", _STATES[entry.state.status]), told)
+
+
+def _tail(log: str, entry: QueuedJob) -> str:
+    """The end of what an engine has said beside its events, or else its warnings."""
+    return "\n".join(log.splitlines()[-30:]) or "\n".join(entry.state.warnings)
