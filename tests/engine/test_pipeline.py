@@ -390,6 +390,18 @@ def test_highlights_and_negative_values_pass(tmp_path):
     assert over[1, 1] == pytest.approx([50.0] * 3, rel=1e-3)
 
 
+@pytest.mark.parametrize(("value", "rows", "told"), [(-0.2, 4, True), (-0.2, 0, False), (-0.005, 40, False)])
+def test_many_negative_values_are_said(tmp_path, value, rows, told):
+    def dark(index, plate):
+        plate = plate.copy()
+        plate[:rows] = value
+        return plate
+
+    write_clip(tmp_path, change=dark)
+    said = warnings_of(tiny_job(tmp_path))
+    assert (f"{FRAMES} frames of the plate, the first {FIRST}, hold many negative values" in said) == told
+
+
 @pytest.mark.parametrize("precision", ["half", "float"])
 def test_values_too_bright_for_half_are_said_and_listed(tmp_path, precision):
     def flare(index, plate):

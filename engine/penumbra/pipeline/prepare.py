@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from penumbra.unrest import OUTSIDE
 from penumbra.working import load_working_clip, measure_peak, tracking_exposure, working_clip
 
 NOISE_SAMPLES = 7
+# Linear light below which a value is not the noise around black, and the share of a frame's pixels worth a word.
+NEGATIVE, MANY = -0.01, 0.01
 
 
 def read_frames(shot: Shot) -> None:
@@ -34,22 +36,29 @@ def read_frames(shot: Shot) -> None:
         chosen = sorted({frames[0], frames[len(frames) // 2], frames[-1]})
         exposure = tracking_exposure(shot.plate.read(number) for number in chosen)
 
-        def shrink_frame(index: int) -> tuple[list[float], bool, bool]:
+        def shrink_frame(index: int) -> tuple[list[float], bool, bool, bool]:
             plate, masks = shot.plate.read(frames[index]), shot.masks_at(frames[index])
             shot.small.add(index, plate, masks, exposure)
             present = [float(mask.coverage.max()) for mask in masks]
-            return present, plate.unresolved is not None, bool(plate.pixels.max() > shot.largest)
+            negative = bool((plate.pixels[::4, ::4].min(axis=-1) < NEGATIVE).mean() > MANY)
+            return present, plate.unresolved is not None, bool(plate.pixels.max() > shot.largest), negative
 
         results = list(in_order(shot, shrink_frame, len(frames)))
-        largest = np.array([row for row, _, _ in results]).max(axis=0)
+        present, bad, over, negative = zip(*results, strict=True)
         shot.small.flush()
         facts = {
-            "largest": largest.tolist(),
-            "not_finite": [frames[i] for i, (_, bad, _) in enumerate(results) if bad],
-            "too_bright": [frames[i] for i, (_, _, over) in enumerate(results) if over],
+            "largest": np.array(present).max(axis=0).tolist(),
+            "not_finite": [number for number, so in zip(frames, bad, strict=True) if so],
+            "too_bright": [number for number, so in zip(frames, over, strict=True) if so],
+            "negative": [number for number, so in zip(frames, negative, strict=True) if so],
             "working_size": shot.small.size,
         }
         shot.journal.put("read", facts)
+    _refuse_empty(shot, facts)
+    _warn_of_values(shot, facts)
+
+
+def _refuse_empty(shot: Shot, facts: dict[str, Any]) -> None:
     for mask, largest in zip(shot.job.masks, facts.get("largest", ()), strict=False):
         if largest >= OUTSIDE:
             continue
@@ -61,6 +70,9 @@ def read_frames(shot: Shot) -> None:
         raise EmptyMaskError(
             f"Mask {mask.name} ({mask.path}) is empty on every frame.", "Check its channel, and whether to invert it."
         )
+
+
+def _warn_of_values(shot: Shot, facts: dict[str, Any]) -> None:
     if facts["not_finite"]:
         shot.report.warn(
             f"{len(facts['not_finite'])} frames of the plate, the first {facts['not_finite'][0]}, hold values that"
@@ -71,6 +83,12 @@ def read_frames(shot: Shot) -> None:
             f"{len(facts['too_bright'])} frames of the plate, the first {facts['too_bright'][0]}, hold values above"
             f" {HALF_MAX:.0f}, the largest of half files: those pixels are written as that and listed as unresolved."
             " Precision float keeps them."
+        )
+    negative = facts.get("negative", ())
+    if negative:
+        shot.report.warn(
+            f"{len(negative)} frames of the plate, the first {negative[0]}, hold many negative values, as a wrong"
+            " colour space makes them: layers are never negative, so those pixels are listed as unresolved."
         )
 
 
