@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -55,8 +56,12 @@ def _as_footage(path: str) -> None:
         for channel in ("auto", "luminance", "id:1", "color:ff0000"):
             with open_mask(MaskSettings("object", path, channel), plate.footage) as mask:
                 mask.read(numbers[0])
-        with open_clean_plate(CleanPlateSettings(path), plate.footage) as clean:
-            clean.read(numbers[-1])
+        # The plate itself is no clean plate.
+        with tempfile.TemporaryDirectory(dir=Path(path).parent) as beside:
+            (Path(beside) / Path(path).name).hardlink_to(path)
+            settings = CleanPlateSettings(str(Path(beside) / Path(path).name))
+            with open_clean_plate(settings, plate.footage) as clean:
+                clean.read(numbers[-1])
 
 
 def judge(path: str) -> dict[str, object]:

@@ -465,7 +465,7 @@ def test_a_training_checkpoint_that_would_run_code_does_not(tmp_path: Path) -> N
     torch.save({"network": Attack(tmp_path / "victim")}, tmp_path / CHECKPOINT)
     taken: list[object] = []
     trainer: Any = SimpleNamespace(device="cpu", restore=taken.append)
-    with pytest.raises(WeightsError, match="does not fit"):
+    with pytest.raises(WeightsError, match="is damaged"):
         restore(trainer, tmp_path)
     assert not taken
     assert not (tmp_path / "victim").exists()
@@ -481,7 +481,7 @@ def test_a_damaged_training_checkpoint_is_a_sentence(tmp_path: Path, data: bytes
         raise KeyError(next(iter(state), "network"))
 
     trainer: Any = SimpleNamespace(device="cpu", restore=refuse)
-    with pytest.raises(WeightsError, match="does not fit"):
+    with pytest.raises(WeightsError, match="is damaged"):
         restore(trainer, tmp_path)
 
 

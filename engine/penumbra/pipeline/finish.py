@@ -137,10 +137,10 @@ def rewrite_composites(folder: Path) -> None:
 
 def _places_of_plate(manifest: dict[str, Any], folder: Path) -> list[str]:
     try:
-        path, before = str(manifest["job"]["plate"]["path"]), str(manifest["job"]["output"]["folder"])
-    except (KeyError, TypeError):
+        path, before = str(manifest["job"]["plate"]["path"]), manifest["job"].get("output", {}).get("folder", "/")
+    except (AttributeError, KeyError, TypeError):
         return []
-    beside = portable_path(path, Path(before))
+    beside = portable_path(path, Path(str(before)))
     return [path] if Path(beside).is_absolute() else [os.path.normpath(folder / beside), path]
 
 
