@@ -124,3 +124,22 @@ def loop():
 @pytest.fixture
 def workers():
     return NowWorkers()
+
+
+@pytest.fixture
+def answers():
+    """What an artist answers the panel's questions."""
+    from gui.panel_parts import Answers
+
+    return Answers()
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A folder with a clip and the masks of two objects."""
+    from gui.panel_parts import write_two_objects
+
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    write_two_objects(folder)
+    return folder

@@ -12,7 +12,7 @@ from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLineEdit, QToolButton
 
-from gui.panel_parts import FIRST, FRAMES, Answers, end_panel, make_panel, open_clip, write_two_objects
+from gui.panel_parts import FIRST, FRAMES, end_panel, make_panel, open_clip, write_two_objects
 from penumbra.job import CameraSettings, FrameRange, OrderSettings, load_job
 from penumbra.read.sequences import MOVIE_SUFFIXES
 from penumbra_gui.controllers.compact import CompactController
@@ -28,11 +28,6 @@ LAST = FIRST + FRAMES - 1
 
 
 @pytest.fixture
-def answers():
-    return Answers()
-
-
-@pytest.fixture
 def panel(app, spin, tmp_path, answers):
     made = make_panel(tmp_path / "home", answers)
     # Keys go to the active window, and without a window manager nobody else makes it that.
@@ -40,14 +35,6 @@ def panel(app, spin, tmp_path, answers):
     spin(made.window.isActiveWindow, 20)
     yield made
     end_panel(made, spin)
-
-
-@pytest.fixture
-def clip(tmp_path):
-    folder = tmp_path / "clip"
-    folder.mkdir()
-    write_two_objects(folder)
-    return folder
 
 
 @pytest.fixture

@@ -26,15 +26,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from gui.panel_parts import FIRST, FRAMES, Answers, end_panel, make_panel, open_clip, write_two_objects
+from gui.panel_parts import FIRST, FRAMES, end_panel, make_panel, open_clip
 from penumbra_gui.models.preferences import Preferences
 from penumbra_gui.views.dialogs import PreferencesDialog, ShortcutsDialog
 from penumbra_gui.views.parts import ElidedLabel
-
-
-@pytest.fixture
-def answers():
-    return Answers()
 
 
 @pytest.fixture
@@ -42,14 +37,6 @@ def panel(app, spin, tmp_path, answers):
     made = make_panel(tmp_path / "home", answers)
     yield made
     end_panel(made, spin)
-
-
-@pytest.fixture
-def clip(tmp_path):
-    folder = tmp_path / "clip"
-    folder.mkdir()
-    write_two_objects(folder)
-    return folder
 
 
 def engine_that(tmp_path, *lines):
