@@ -55,6 +55,12 @@ class Region:
             raise ValueError(f"{self} does not lie inside {canvas}")
         return slice(top, top + self.height), slice(left, left + self.width)
 
+    def beyond(self, canvas: Region) -> BoolArray:
+        """H x W of ``canvas``, True outside this region, which must lie inside."""
+        beyond = np.ones(canvas.shape, np.bool_)
+        beyond[self.slices_in(canvas)] = False
+        return beyond
+
 
 @dataclass(frozen=True)
 class Footage:
@@ -125,8 +131,7 @@ class Plate:
         """H x W, True where the file says nothing: outside its data window, or not finite; None where there is none."""
         if self.data == self.canvas:
             return self.unresolved
-        beyond = np.ones(self.canvas.shape, np.bool_)
-        beyond[self.data.slices_in(self.canvas)] = False
+        beyond = self.data.beyond(self.canvas)
         return beyond if self.unresolved is None else beyond | self.unresolved
 
 

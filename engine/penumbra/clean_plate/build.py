@@ -232,7 +232,7 @@ def _built(
     cut_off = float("inf") if ceiling is None else ceiling.value
     warnings = [
         *_warnings(mosaics, share, evened, shading),
-        *_far_off(numbers, off),
+        *_far_off_warnings(numbers, off),
         *_misfit_warnings(numbers, misfit),
     ]
     write_marker(folder, homographies, numbers, size, gains, shading, cut_off, share, misfit, warnings)
@@ -426,7 +426,7 @@ def _bend(
     return misfit
 
 
-def _far_off(numbers: Sequence[int], off: BoolArray) -> list[str]:
+def _far_off_warnings(numbers: Sequence[int], off: BoolArray) -> list[str]:
     far = [number for number, away in zip(numbers, off, strict=True) if away]
     if not far:
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,8 +39,9 @@ def open_shot(job: Job, named: Job, report: Reporter, resume: bool, task: Task |
             )
         masks = tuple(stack.enter_context(open_mask(mask, footage)) for mask in job.masks)
         clean = stack.enter_context(open_clean_plate(job.clean_plate, footage)) if job.clean_plate else None
-        inputs = _inputs(job)
-        _refuse_one_sequence_for_two(job)
+        clips = _clips(job)
+        _refuse_one_sequence_for_two(job, clips)
+        inputs = _inputs(job, clips)
         journal = Journal(Path(job.output.folder))
         _refuse_inputs_in_the_way(journal, job, inputs)
         _refuse_weights(journal, job, task)
@@ -89,13 +90,13 @@ def _refuse_weights(journal: Journal, job: Job, task: Task | None) -> None:
         raise TorchMissingError
 
 
-def _refuse_one_sequence_for_two(job: Job) -> None:
+def _refuse_one_sequence_for_two(job: Job, clips: Mapping[str, Sequence[Path]]) -> None:
     """Raises :class:`JobError` where two masks, named by different files, would be the same sequence."""
     seen: dict[tuple[object, ...], MaskSettings] = {}
     for mask in job.masks:
         if not Path(mask.path).is_file():
             continue
-        same = (tuple(files_of_clip(mask.path)), mask.channel, mask.invert, mask.offset)
+        same = (tuple(clips[mask.path]), mask.channel, mask.invert, mask.offset)
         other = seen.setdefault(same, mask)
         if Path(other.path) != Path(mask.path):
             raise JobError(
@@ -134,10 +135,14 @@ def _check_chunk(shot: Shot) -> None:
         )
 
 
-def _inputs(job: Job) -> list[Path]:
+def _clips(job: Job) -> dict[str, list[Path]]:
+    """The files of every clip that a job reads, by its path: listing a folder of thousands takes a while."""
+    own = [] if job.clean_plate is None else [job.clean_plate.path]
+    return {path: files_of_clip(path) for path in (job.plate.path, *(mask.path for mask in job.masks), *own)}
+
+
+def _inputs(job: Job, clips: Mapping[str, Sequence[Path]]) -> list[Path]:
     """Every input file of a job: for the digest that tells one job's folder from another's."""
-    clips = [job.plate.path, *(mask.path for mask in job.masks)]
-    clips += [job.clean_plate.path] if job.clean_plate else []
-    files = [file for clip in clips for file in files_of_clip(clip)]
+    files = [file for clip in clips.values() for file in clip]
     files += [Path(job.camera.path)] if job.camera.path else []
     return files + ([] if job.model.weights in ("auto", "random") else [Path(job.model.weights)])

@@ -34,8 +34,6 @@ def make_graphs(shot: Shot, clip: WorkingClip) -> tuple[Path, dict[str, Any]]:
         if not shipped:
             raise JobError("No weights are shipped with this build.", "Ask for refinement: --refine 5min.")
         return SHIPPED_WEIGHTS, _weights_facts("shipped", SHIPPED_WEIGHTS, 0)
-    if settings.off and model.weights == "random":
-        raise JobError("Random weights know nothing without refinement.", "Use --refine 5min, or other weights.")
     known = shot.enter("refine", "Learning the shot" if not settings.off else "Preparing the weights", "weights")
     graphs = shot.journal.work / "graphs"
     if known is None:

@@ -102,10 +102,13 @@ class Shot:
     def occupied_at(self, number: int) -> FloatArray:
         """The largest coverage of any mask at a frame, and :data:`BLANK` where its file says nothing."""
         covered = largest_of([mask.coverage for mask in self.masks_at(number)])
-        if self.plate.data(number) != self.footage.canvas or number in self.journal.get("read")["not_finite"]:
-            blank = self.plate.read(number).blank()
-            if blank is not None:
-                covered[blank] = BLANK
+        data, canvas = self.plate.data(number), self.footage.canvas
+        if data != canvas:
+            covered[data.beyond(canvas)] = BLANK
+        if number in self.journal.get("read")["not_finite"]:
+            unresolved = self.plate.read(number).unresolved
+            if unresolved is not None:
+                covered[unresolved] = BLANK
         return covered
 
 
@@ -129,9 +132,7 @@ class CleanSource:
         data = self._shot.plate.data(number)
         if data != footage.canvas:
             # Black as the plate is there, or everything beside it would differ.
-            inside = np.zeros(pixels.shape[:2], np.bool_)
-            inside[data.slices_in(footage.canvas)] = True
-            pixels = np.where(inside[..., None], pixels, np.float32(0))
+            pixels = np.where(data.beyond(footage.canvas)[..., None], np.float32(0), pixels)
         return pixels, seen
 
     def restlessness(self, index: int) -> FloatArray | None:

@@ -134,9 +134,14 @@ def _tells(clip: Clip, alpha: tuple[str, ...], used: tuple[int, ...]) -> bool:
     """Of a few frames spread over the clip some alpha is not all 1, and not all of it 0 where the colour is not."""
     steps = np.unique(np.linspace(0, len(used) - 1, _SAMPLES).round().astype(int))
     chosen = [used[step] for step in steps]
-    shown = [_first(clip.values(number, alpha)) for number in chosen]
-    if any(values.any() for values in shown):
-        return any(bool((values != 1).any()) for values in shown)
+    differs = shows = False
+    for number in chosen:
+        values = _first(clip.values(number, alpha))
+        differs, shows = differs or bool((values != 1).any()), shows or bool(values.any())
+        if differs and shows:
+            return True
+    if shows:
+        return False
     try:
         return not any(bool(_luminance(clip.values(number, clip.luma)).any()) for number in chosen)
     except FootageError:  # several channels, or none, could be meant
